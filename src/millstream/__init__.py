@@ -1,0 +1,102 @@
+"""Millstream: streams, paged-API syncs and long SQL exports on one machine.
+
+``import millstream as ms`` loads nothing heavy: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millstream.api.job import Job as Job
+    from millstream.api.stream import KeyedStream as KeyedStream
+    from millstream.api.stream import Stream as Stream
+    from millstream.cli.app import main as main
+    from millstream.connectors import blackhole as blackhole
+    from millstream.connectors import collection as collection
+    from millstream.connectors import console as console
+    from millstream.connectors import csv as csv
+    from millstream.connectors import datagen as datagen
+    from millstream.connectors import jsonl as jsonl
+    from millstream.connectors import sequence as sequence
+    from millstream.control.wiring import explain as explain
+    from millstream.control.wiring import run as run
+    from millstream.control.wiring import start as start
+    from millstream.core.aggregate import count as count
+    from millstream.core.aggregate import max as max
+    from millstream.core.aggregate import mean as mean
+    from millstream.core.aggregate import min as min
+    from millstream.core.aggregate import sum as sum
+    from millstream.core.codec import json as json
+    from millstream.core.codec import text as text
+    from millstream.core.expression import col as col
+    from millstream.core.expression import it as it
+    from millstream.core.expression import lit as lit
+    from millstream.core.expression import when as when
+    from millstream.core.job_graph import Guarantee as Guarantee
+    from millstream.core.job_graph import JobMode as JobMode
+    from millstream.core.job_result import JobResult as JobResult
+    from millstream.core.job_status import JobStatus as JobStatus
+    from millstream.core.operator import KeyedProcessFunction as KeyedProcessFunction
+    from millstream.core.operator import ProcessContext as ProcessContext
+    from millstream.core.retry import Retry as Retry
+    from millstream.core.settings import EngineSettings as EngineSettings
+    from millstream.core.sink import AsyncSink as AsyncSink
+    from millstream.core.sink import Sink as Sink
+    from millstream.core.sink import SinkContext as SinkContext
+    from millstream.core.source import AsyncBatchSource as AsyncBatchSource
+    from millstream.core.source import BatchSource as BatchSource
+    from millstream.core.source import Boundedness as Boundedness
+    from millstream.core.source import OverflowStrategy as OverflowStrategy
+    from millstream.core.source import Source as Source
+    from millstream.core.source import SourceContext as SourceContext
+    from millstream.core.state import ValueState as ValueState
+    from millstream.core.state import ValueStateDescriptor as ValueStateDescriptor
+
+_HOME = {
+    "api.job": ["Job"],
+    "api.stream": ["KeyedStream", "Stream"],
+    "cli.app": ["main"],
+    "control.wiring": ["explain", "run", "start"],
+    "core.aggregate": ["count", "max", "mean", "min", "sum"],
+    "core.codec": ["json", "text"],
+    "core.expression": ["col", "it", "lit", "when"],
+    "core.job_graph": ["Guarantee", "JobMode"],
+    "core.job_result": ["JobResult"],
+    "core.job_status": ["JobStatus"],
+    "core.operator": ["KeyedProcessFunction", "ProcessContext"],
+    "core.retry": ["Retry"],
+    "core.settings": ["EngineSettings"],
+    "core.sink": ["AsyncSink", "Sink", "SinkContext"],
+    "core.source": [
+        "AsyncBatchSource",
+        "BatchSource",
+        "Boundedness",
+        "OverflowStrategy",
+        "Source",
+        "SourceContext",
+    ],
+    "core.state": ["ValueState", "ValueStateDescriptor"],
+}
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+_CONNECTORS = ("blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence")
+
+__all__ = [*sorted([*_MODULES, *_CONNECTORS, "errors"])]  # noqa: PLE0604  # names, all str
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    elif name in _CONNECTORS:
+        value = import_module(f"{__name__}.connectors.{name}")
+    elif name == "errors":
+        value = import_module(f"{__name__}.core.errors")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

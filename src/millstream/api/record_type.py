@@ -1,0 +1,66 @@
+"""Checks field names and key types against a record type that is known before the run."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from millstream.core.errors import GraphError
+from millstream.core.key import check_key_type
+
+
+def fields_of(record_type: Any) -> dict[str, Any] | None:
+    """Return a typed record's fields with their types, or None where they are not known."""
+    if not isinstance(record_type, type) or issubclass(record_type, dict):
+        return None
+    typed = any(
+        hasattr(record_type, mark)
+        for mark in ("__struct_fields__", "__dataclass_fields__", "_fields")
+    )
+    if not typed:
+        return None
+    try:
+        return typing.get_type_hints(record_type)
+    except (NameError, TypeError):  # a type only the checker can see; the records will tell
+        return None
+
+
+def check_fields(where: str, record_type: Any, names: Iterable[str]) -> None:
+    """Refuse a field that the record type does not have.
+
+    Raises:
+        GraphError: with the nearest name.
+    """
+    fields = fields_of(record_type)
+    if fields is None:
+        return
+    for name in names:
+        if name in fields or hasattr(record_type, name):
+            continue
+        near = difflib.get_close_matches(name, fields, n=1)
+        guess = f"; did you mean {near[0]!r}?" if near else ""
+        raise GraphError(
+            f"{where}: {record_type.__name__} has no field {name!r}{guess}; "
+            f"it has: {', '.join(fields)}"
+        )
+
+
+def check_key_field(where: str, record_type: Any, name: str) -> None:
+    """Refuse a key field whose declared type cannot be a key."""
+    kind = (fields_of(record_type) or {}).get(name)
+    if kind is float or (isinstance(kind, type) and issubclass(kind, list | dict | set)):
+        check_key_type(kind, f"{where}: field {name!r} of {record_type.__name__}")
+
+
+def check_key_function(where: str, function: Callable[..., Any]) -> None:
+    """Refuse a key function whose declared result cannot be a key."""
+    try:
+        kind = typing.get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return
+    if kind is float or (isinstance(kind, type) and issubclass(kind, list | dict | set)):
+        check_key_type(
+            kind, f"{where}: the result of {getattr(function, '__qualname__', function)}"
+        )

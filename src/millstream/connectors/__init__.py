@@ -1,0 +1,1 @@
+"""Connectors: one file per outside system, its source and its sink together."""

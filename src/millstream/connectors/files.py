@@ -1,0 +1,293 @@
+"""What connectors on files share: reading blocks of whole lines, and results that appear whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from millstream.core.element import CHUNK_SIZE
+from millstream.core.errors import ConfigError, RecordError, SinkError, SourceError
+
+READ_BYTES = 256 * 1024  # measured: larger reads gain nothing and hold more memory
+FIRST_READ_BYTES = 64 * 1024  # until the length of a line is known
+AIM_LINES = CHUNK_SIZE * 15 // 16  # lines vary in length: aimed below the limit, few blocks are cut
+MAX_LINE_BYTES = 1 << 30  # a line is held in memory whole; one of 1 GiB is another kind of file
+_BOM = b"\xef\xbb\xbf"
+
+
+class EncodeError(RecordError):
+    """A record cannot be written in the sink's format; the message has the record."""
+
+
+class BlockReader:
+    """Reads a file in blocks of whole lines, up to 1,024 of them, cut without looking at each.
+
+    Args:
+        path: a regular file.
+        who: the connector and side, for errors.
+        read_bytes: most bytes to read at once.
+
+    Attributes:
+        first: where the text begins: behind a UTF-8 byte order mark, if there is one.
+        offset: where the next block begins.
+    """
+
+    def __init__(self, path: Path, who: str, read_bytes: int = READ_BYTES) -> None:
+        self.path = path
+        self.who = who
+        self.first = 0
+        self.offset = 0
+        self._read_bytes = read_bytes
+        self._want = min(read_bytes, FIRST_READ_BYTES)
+        self._file: FileIO | None = None
+        self._rest = b""  # read and not yet handed out
+        self._at_end = False
+
+    def open(self) -> None:
+        """Open the file and go to where its text begins.
+
+        Raises:
+            ConfigError: there is no such file, or it cannot be read.
+        """
+        check_readable(self.path, self.who)
+        try:
+            self._file = FileIO(self.path)
+        except OSError as error:
+            raise _unreadable(self.path, self.who, error) from error
+        self.first = len(_BOM) if self._read(len(_BOM)) == _BOM else 0
+        self.seek(self.first)
+
+    def close(self) -> None:
+        """Close the file; again is fine."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def finished(self) -> bool:
+        """True once the last block ended at the end of the file."""
+        return self._at_end and not self._rest
+
+    def seek(self, offset: int) -> None:
+        """Let the next block begin at ``offset``."""
+        assert self._file is not None  # noqa: S101  # open comes first
+        self._file.seek(offset)
+        self.offset = offset
+        self._rest = b""
+        self._at_end = False
+
+    def next_block(self, factor: int = 1) -> bytes:
+        """Return the next lines, b"" at the end; only the file's last line may lack its newline.
+
+        Args:
+            factor: above 1 where a block was given back for being too short: allows that many
+                times as many lines, and reads that many times as much before it cuts.
+        """
+        pieces, size = [self._rest], len(self._rest)
+        cut = self._rest.rfind(b"\n") + 1
+        least = self._read_bytes * factor if factor > 1 else 0
+        want = self._want if factor == 1 else self._read_bytes
+        while not self._at_end and (not cut or size < least):
+            data = self._read(want)
+            self._at_end = not data
+            end = data.rfind(b"\n") + 1
+            if end:
+                cut = size + end
+            pieces.append(data)
+            size += len(data)
+            want = self._read_bytes
+            if size > MAX_LINE_BYTES and not cut:
+                raise SourceError(
+                    f"{self.who}: {self.path}: the line at byte {self.offset:,} is longer than "
+                    f"{MAX_LINE_BYTES:,} bytes; is this a text file?"
+                )
+        if self._at_end and (not cut or factor > 1):
+            cut = size
+        joined = b"".join(pieces)
+        lines = joined.count(b"\n", 0, cut)
+        most = CHUNK_SIZE * factor
+        while lines > most:
+            aim = cut * AIM_LINES * factor // lines
+            cut = joined.rfind(b"\n", 0, aim) + 1 or joined.find(b"\n") + 1
+            lines = joined.count(b"\n", 0, cut)
+        if lines:
+            self._want = min(self._read_bytes, max(cut * AIM_LINES // lines, 1))
+        self._rest = joined[cut:]
+        self.offset += cut
+        return joined[:cut]
+
+    def give_back(self, tail: bytes) -> None:
+        """Let the next block begin with ``tail``, the end of the last one."""
+        self._rest = tail + self._rest
+        self.offset -= len(tail)
+
+    def check_position(self, position: Any) -> int:
+        """Return the offset in a saved position.
+
+        Raises:
+            ConfigError: it is of another file, or the file is not what it was.
+        """
+        name = os.fspath(self.path)
+        offset = position.get("offset") if isinstance(position, Mapping) else None
+        if not isinstance(offset, int) or offset < 0:
+            raise ConfigError(
+                f"{self.who}: the saved position {position!r} is not one of a file; it is another "
+                "source's: start without the saved state"
+            )
+        if position.get("path") != name:
+            raise ConfigError(
+                f"{self.who}: the saved position is in {position.get('path')!r}, but path= is "
+                f"{name!r}; set it back, or start without the saved state"
+            )
+        assert self._file is not None  # noqa: S101  # open comes first
+        size = self._file.seek(0, os.SEEK_END)
+        if offset > size:
+            raise ConfigError(
+                f"{self.who}: {name} has {size:,} bytes, but the saved position is {offset:,}: the "
+                "file was cut or replaced; put it back, or start without the saved state"
+            )
+        if self.first < offset < size:
+            self._file.seek(offset - 1)
+            if self._read(1) != b"\n":
+                raise ConfigError(
+                    f"{self.who}: {name}: no line begins at the saved position {offset:,}: the "
+                    "file was replaced, or its last line was unfinished when it was read and has "
+                    "grown since; start without the saved state"
+                )
+        return offset
+
+    def _read(self, size: int) -> bytes:
+        assert self._file is not None  # noqa: S101  # open comes first
+        try:
+            return self._file.read(size) or b""
+        except OSError as error:
+            raise SourceError(
+                f"{self.who}: cannot read {self.path} at byte {self.offset:,}: {error.strerror}"
+            ) from error
+
+
+class AtomicFile:
+    """A file that appears under its name only when it is finished, whole.
+
+    Until then it is a temporary file in the same folder, named ``.NAME.RANDOM.tmp``; a process
+    that is killed leaves that one behind, and never a part of the result.
+    """
+
+    def __init__(self, path: Path, who: str) -> None:
+        check_writable(path, who)
+        self.path = Path(os.path.realpath(path))  # a link stays a link
+        self.who = who
+        self.finished = False
+        # Not by the tempfile module: that would keep the result from everyone but its owner.
+        # 50: a name may have 255 bytes, and a character up to 4.
+        self.temporary = self.path.with_name(f".{self.path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        with self._errors():
+            self._file = self.temporary.open("xb", buffering=READ_BYTES)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; they may wait in memory until ``flush``."""
+        with self._errors():
+            self._file.write(data)
+
+    def flush(self) -> None:
+        """Make what was written durable, still under the temporary name."""
+        with self._errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def finish(self) -> None:
+        """Let the file appear under its name, in place of an older one."""
+        self.flush()
+        with self._errors():
+            self._file.close()
+            self.temporary.replace(self.path)
+            self.finished = True
+            _sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Remove the temporary file, unless finished; again is fine."""
+        with suppress(
+            OSError
+        ):  # closing writes what is buffered, where a write may just have failed
+            self._file.close()
+        if not self.finished:
+            self.temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SinkError(f"{self.who}: cannot write {self.path}: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # a folder cannot be opened there; renames are journalled
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_readable(path: Path, who: str) -> None:
+    """Check that ``path`` is a file that can be read.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not path.exists():
+        raise ConfigError(
+            f"{who}: there is no file {os.fspath(path)!r}"
+            + ("" if path.is_absolute() else f" in {Path.cwd()}")
+        )
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file, so a restart could not go back"
+        raise ConfigError(f"{who}: path= takes a file, but {os.fspath(path)!r} is {what}")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{who}: no permission to read {os.fspath(path)!r}")
+
+
+def check_writable(path: Path, who: str) -> None:
+    """Check that ``path`` can become a file: its folder is there and can be written to.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{who}: there is no folder {os.fspath(folder)!r} for {os.fspath(path)!r}; "
+            "make it first"
+        )
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file; for the screen use console.sink"
+        raise ConfigError(f"{who}: path= takes a file, but {os.fspath(path)!r} is {what}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{who}: no permission to write in {os.fspath(folder)!r} (the result is first written "
+            "there under a temporary name)"
+        )
+
+
+def encode_error(
+    who: str, values: Sequence[Any], encode: Callable[[Any], object], error: Exception
+) -> EncodeError:
+    """Return the error of a batch, naming the first of ``values`` that ``encode`` refuses."""
+    for value in values:
+        try:
+            encode(value)
+        except Exception as cause:  # noqa: BLE001  # whatever it is: it is about this record
+            shown = repr(value)
+            shown = shown if len(shown) <= 200 else shown[:200] + "…"  # noqa: PLR2004
+            return EncodeError(f"{who}: cannot write the record {shown}: {cause}")
+    return EncodeError(f"{who}: cannot write {len(values):,} records: {error}")
+
+
+def _unreadable(path: Path, who: str, error: OSError) -> ConfigError:
+    return ConfigError(f"{who}: cannot open {os.fspath(path)!r}: {error.strerror}")

@@ -1,0 +1,1 @@
+"""From a job to a run of it: planning, wiring, job files."""

@@ -1,0 +1,1 @@
+"""The words every layer speaks; imports nothing of Millstream's other layers."""

@@ -1,0 +1,139 @@
+"""How raw bytes become records: decoders that the engine runs at the head of a chain."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import msgspec
+
+from millstream.core.errors import RecordError
+
+T = TypeVar("T")
+
+
+class DecodeError(RecordError):
+    """Raw bytes are not what the decoder expects; the message names the field."""
+
+
+class Lines(Sequence[bytes]):
+    """Lines in one bytes object, not yet cut: a decoder may take them whole.
+
+    A slice is ``Lines`` as well, and costs what a slice of a list does: its bytes are put together
+    when a decoder asks for them.
+
+    Args:
+        block: the bytes; each line, also the last, ends with a newline.
+        count: how many lines there are.
+    """
+
+    __slots__ = ("_block", "_count", "_cut")
+
+    def __init__(self, block: bytes, count: int) -> None:
+        self._block: bytes | None = block
+        self._count = count
+        self._cut: list[bytes] | None = None
+
+    @property
+    def block(self) -> bytes:
+        """Return the lines as one bytes object."""
+        if self._block is None:
+            self._block = b"".join([line + b"\n" for line in self._cut or ()])
+        return self._block
+
+    def _lines(self) -> list[bytes]:
+        if self._cut is None:
+            self._cut = self.block.split(b"\n")[:-1]
+        return self._cut
+
+    def _take(self, cut: list[bytes]) -> None:
+        self._block = None
+        self._count = len(cut)
+        self._cut = cut
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._lines())
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Lines: ...
+    def __getitem__(self, index: int | slice) -> bytes | Lines:
+        if isinstance(index, int):
+            return self._lines()[index]
+        part = Lines(b"", 0)
+        part._take(self._lines()[index])
+        return part
+
+
+class Decoder(ABC, Generic[T]):
+    """Turns raw records into values. Runs in the engine's thread, so it must not block.
+
+    Attributes:
+        type: the type of the values, where it is known; the compiler reads it.
+    """
+
+    type: Any = None
+
+    @abstractmethod
+    def decode(self, raw: bytes) -> T:
+        """Return the value of one raw record.
+
+        Raises:
+            DecodeError: with the field and what was expected.
+        """
+
+    def decode_block(self, lines: Lines) -> list[T] | None:
+        """Return the values of a whole block, or None if it must be decoded line by line.
+
+        An error in it is found by decoding line by line, so it need not be precise.
+        """
+        return None
+
+
+class JsonDecoder(Decoder[T]):
+    """JSON by ``msgspec``: into a Struct, a dataclass, or plain dicts and lists."""
+
+    def __init__(self, type: type[T] | Any = Any) -> None:
+        self.type = None if type is Any else type
+        self._decoder = msgspec.json.Decoder(type)
+        self.decode_raw = self._decoder.decode  # what the compiled chain calls: no frame of ours
+
+    def decode(self, raw: bytes) -> T:
+        """Return the value of one JSON document."""
+        try:
+            return self._decoder.decode(raw)  # type: ignore[no-any-return]  # typed by the caller
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DecodeError(f"not the expected JSON: {error}; got {raw[:200]!r}") from error
+
+    def decode_block(self, lines: Lines) -> list[T] | None:
+        """Decode all lines in one call; None where a blank line makes the counts differ."""
+        values: list[T] = self._decoder.decode_lines(lines.block)
+        return values if len(values) == len(lines) else None
+
+
+class TextDecoder(Decoder[str]):
+    """UTF-8 text."""
+
+    type = str
+
+    def decode(self, raw: bytes) -> str:
+        """Return the text of one raw record."""
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"not UTF-8 text: {error}; got {raw[:200]!r}") from error
+
+
+def json(type: type[T] | Any = Any) -> JsonDecoder[T]:
+    """Decode JSON into ``type`` (a ``msgspec.Struct``, a dataclass …), or into plain dicts."""
+    return JsonDecoder(type)
+
+
+def text() -> TextDecoder:
+    """Decode UTF-8 text."""
+    return TextDecoder()

@@ -1,0 +1,245 @@
+"""The JobGraph: a description of what runs, made of names and plain values only.
+
+Whoever executes it imports the job again and compares fingerprints; functions are named and
+hashed, never carried. ``graph`` makes it, ``engine`` runs it, and both know only this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+
+class JobMode(StrEnum):
+    """The architecture's three kinds of job."""
+
+    STREAMING = "STREAMING"
+    BATCH_ROLLER = "BATCH_ROLLER"
+    SQL_TASK = "SQL_TASK"
+
+
+class Guarantee(StrEnum):
+    """How often each record takes effect in the sinks when a run is killed and started again."""
+
+    NONE = "none"
+    AT_LEAST_ONCE = "at_least_once"
+    EXACTLY_ONCE = "exactly_once"
+
+
+class OperatorKind(StrEnum):
+    """What an operator does; the architecture's words."""
+
+    SOURCE = "source"
+    MAP = "map"
+    FILTER = "filter"
+    FLAT_MAP = "flat_map"
+    MAP_BATCHES = "map_batches"
+    MAP_ASYNC = "map_async"
+    KEY_BY = "key_by"
+    REDUCE = "reduce"
+    AGGREGATE = "aggregate"
+    PROCESS = "process"
+    WINDOW = "window"
+    UNION = "union"
+    SPLIT = "split"
+    SINK = "sink"
+
+
+class Partitioning(StrEnum):
+    """How an edge spreads records over the tasks behind it."""
+
+    FORWARD = "forward"
+    HASH = "hash"
+
+
+class Access(StrEnum):
+    """How an operator meets its records."""
+
+    FUNCTION = "function"  # a Python call per record
+    EXPRESSION = "expression"  # written into the loop, no call
+    BATCH = "batch"  # a Python call per chunk
+    EDGE = "edge"  # outside the engine's loop: a source, a sink, an async call
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRef:
+    """A user's function, by name and by the hash of its code."""
+
+    name: str  # module:qualname
+    code: str  # hex digest
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """A state that an operator declares."""
+
+    name: str
+    kind: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSpec:
+    """One operator, as the user wrote it.
+
+    Attributes:
+        id: unique in the job: the uid, or the display name of a stateless operator without one.
+        kind: what it does.
+        uid: the user's name for it, which owns its state; None if there is none.
+        access: how it meets records.
+        functions: the user's functions in it.
+        states: the states it declares.
+        options: what else was said, as plain values.
+        defined_at: ``file:line`` of the user's call, for errors; not part of any fingerprint.
+    """
+
+    id: str
+    kind: OperatorKind
+    uid: str | None = None
+    access: Access = Access.FUNCTION
+    functions: tuple[FunctionRef, ...] = ()
+    states: tuple[StateSpec, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defined_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobVertex:
+    """A task: operators chained so that a record passes them in one go."""
+
+    id: str
+    operators: tuple[OperatorSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the chain as the architecture writes it: ``[Source+Map+Filter]``."""
+        return "[" + "+".join(operator.id for operator in self.operators) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class JobEdge:
+    """A stream from one task to another.
+
+    Attributes:
+        source: the id of the vertex it leaves, and ``source_operator`` of the operator in it.
+        target: the id of the vertex it enters, at its first operator.
+        tag: the side output it carries; None for the main output.
+        partitioning: how records are spread.
+        reason: why the chain ends here.
+        fused: the engine runs both tasks as one loop; the edge exists only in the counters.
+    """
+
+    source: str
+    source_operator: str
+    target: str
+    target_operator: str
+    reason: str
+    tag: str | None = None
+    partitioning: Partitioning = Partitioning.FORWARD
+    fused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobGraph:
+    """Tasks and the edges between them; vertices stand in topological order."""
+
+    job: str
+    mode: JobMode
+    vertices: tuple[JobVertex, ...]
+    edges: tuple[JobEdge, ...]
+    guarantee: Guarantee = Guarantee.NONE
+    guarantee_reason: str = "no checkpoints: a restart begins again"
+
+    def operators(self) -> Iterator[OperatorSpec]:
+        """Yield every operator, task by task."""
+        for vertex in self.vertices:
+            yield from vertex.operators
+
+    def vertex(self, vertex_id: str) -> JobVertex:
+        """Return the vertex of that id."""
+        return next(vertex for vertex in self.vertices if vertex.id == vertex_id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a digest of the structure: what saved state must fit.
+
+        It covers uids, kinds, edges, partitioning and states with their types; not names of
+        functions, options or how operators were chained.
+        """
+        edges: list[tuple[str, str, str | None, Partitioning]] = [
+            (before.id, after.id, None, Partitioning.FORWARD)
+            for vertex in self.vertices
+            for before, after in pairwise(vertex.operators)
+        ]
+        edges += [
+            (edge.source_operator, edge.target_operator, edge.tag, edge.partitioning)
+            for edge in self.edges
+        ]
+        operators = [
+            (spec.id, spec.kind, spec.uid, [(s.name, s.kind, s.type) for s in spec.states])
+            for spec in self.operators()
+        ]
+        return _digest([self.mode, sorted(operators), sorted(edges, key=str)])
+
+    @property
+    def code_fingerprint(self) -> str:
+        """Return a digest of the code: functions and options. Shown, but no bar to a resume."""
+        return _digest(
+            sorted(
+                [spec.id, [(ref.name, ref.code) for ref in spec.functions], dict(spec.options)]
+                for spec in self.operators()
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return {
+            "job": self.job,
+            "mode": self.mode.value,
+            "fingerprint": self.fingerprint,
+            "code_fingerprint": self.code_fingerprint,
+            "guarantee": {"result": self.guarantee.value, "reason": self.guarantee_reason},
+            "tasks": [
+                {
+                    "id": vertex.id,
+                    "name": vertex.name,
+                    "operators": [
+                        {
+                            "id": spec.id,
+                            "kind": spec.kind.value,
+                            "uid": spec.uid,
+                            "access": spec.access.value,
+                            "functions": [ref.name for ref in spec.functions],
+                            "states": [
+                                {"name": s.name, "kind": s.kind, "type": s.type}
+                                for s in spec.states
+                            ],
+                            "options": dict(spec.options),
+                        }
+                        for spec in vertex.operators
+                    ],
+                }
+                for vertex in self.vertices
+            ],
+            "edges": [
+                {
+                    "from": edge.source_operator,
+                    "to": edge.target_operator,
+                    "side_output": edge.tag,
+                    "partitioning": edge.partitioning.value,
+                    "fused": edge.fused,
+                    "reason": edge.reason,
+                }
+                for edge in self.edges
+            ],
+        }
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

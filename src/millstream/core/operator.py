@@ -1,0 +1,69 @@
+"""What a user's stateful operator implements, and what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from millstream.core.errors import RecordError
+
+IN = TypeVar("IN")
+OUT = TypeVar("OUT")
+
+
+class ProcessContext(Generic[OUT]):
+    """What ``process_element`` is given; it lives as long as the operator.
+
+    Attributes:
+        collect: emit one record: ``ctx.collect(x)``. Records leave in the order collected.
+        current_key: the key of the record in hand.
+        side_outputs: for each declared tag, what emits to it; see ``output``.
+        uid: the operator's uid.
+    """
+
+    __slots__ = ("collect", "current_key", "side_outputs", "uid")
+
+    def __init__(self, uid: str, collect: Callable[[OUT], Any]) -> None:
+        self.uid = uid
+        self.collect = collect
+        self.current_key: Hashable = None
+        self.side_outputs: Mapping[str, Callable[[Any], Any]] = {}
+
+    def output(self, tag: str, value: Any) -> None:
+        """Emit one record to a side output.
+
+        Raises:
+            RecordError: ``process(side_outputs=…)`` does not name the tag.
+        """
+        try:
+            emit = self.side_outputs[tag]
+        except KeyError:
+            raise RecordError(
+                f"output({tag!r}): no such side output; declare it by "
+                f"process(…, side_outputs=[{tag!r}])"
+            ) from None
+        emit(value)
+
+
+class KeyedProcessFunction(ABC, Generic[IN, OUT]):
+    """A function with state per key (Flink's ``KeyedProcessFunction``).
+
+    All methods run in the engine's thread: none may block or be ``async`` (use ``map_async``
+    before it for what waits). Each run works on a copy of the instance the job was given, made
+    before ``open``.
+    """
+
+    def open(self, ctx: ProcessContext[OUT]) -> None:
+        """Prepare; called once, before the first record."""
+
+    @abstractmethod
+    def process_element(self, value: IN, ctx: ProcessContext[OUT]) -> Iterator[OUT] | None:
+        """Take one record; emit by ``ctx.collect``, or be a generator and ``yield``.
+
+        A generator is resumed as downstream asks, so it may yield any number of records in flat
+        memory; ``ctx.collect`` holds what one record emits until it is sent.
+        """
+
+    def close(self) -> None:
+        """Clean up; called once, also after a failure."""

@@ -1,0 +1,153 @@
+"""Where streams end: what a user's sink implements, and what it is given."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from millstream.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What a sink is told about the run it is part of.
+
+    Attributes:
+        job: the job's name.
+        uid: the sink's uid.
+    """
+
+    job: str
+    uid: str
+
+
+class _AnySink(ABC):
+    """What the forms of a sink share."""
+
+    def validate(self) -> None:
+        """Check the outside world (a folder is there, a server answers) before anything runs.
+
+        Raises:
+            ConfigError: with what to do.
+        """
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the options to show in plans and fingerprints; never a secret."""
+        return {}
+
+
+class Sink(_AnySink, Generic[T]):
+    """A sink that may block: all its methods run on one thread of its own.
+
+    Order of calls: ``open``, then ``invoke_batch`` and ``flush`` in any number, then ``finish`` if
+    the whole input was taken, then ``close`` always. A sink that is slow holds its stream back:
+    what is handed over and not yet returned is bounded to about one second's worth.
+    """
+
+    def open(self, ctx: SinkContext) -> None:
+        """Acquire what the sink needs."""
+
+    @abstractmethod
+    def invoke(self, value: T, ctx: SinkContext) -> None:
+        """Take one record. Returning does not promise that it is durable: ``flush`` does."""
+
+    def invoke_batch(self, values: Sequence[T], ctx: SinkContext) -> None:
+        """Take records in order; the form the engine calls. By default, ``invoke`` of each."""
+        invoke = self.invoke
+        for value in values:
+            invoke(value, ctx)
+
+    def flush(self) -> None:
+        """Make everything taken so far durable. Called at each checkpoint barrier and at the end.
+
+        A sink that buffers decides by itself when else to write.
+        """
+
+    def finish(self) -> None:
+        """Let the result appear: the input ended, and all of it was taken and flushed."""
+
+    def close(self) -> None:
+        """Release what ``open`` acquired; after a failure also remove what is half-written."""
+
+
+class AsyncSink(_AnySink, Generic[T]):
+    """A sink on the engine's event loop; as ``Sink``, but nothing in it may block."""
+
+    async def open(self, ctx: SinkContext) -> None:
+        """Acquire what the sink needs."""
+
+    @abstractmethod
+    async def invoke(self, value: T, ctx: SinkContext) -> None:
+        """Take one record."""
+
+    async def invoke_batch(self, values: Sequence[T], ctx: SinkContext) -> None:
+        """Take records in order; the form the engine calls. By default, ``invoke`` of each."""
+        for value in values:
+            await self.invoke(value, ctx)
+
+    async def flush(self) -> None:
+        """Make everything taken so far durable."""
+
+    async def finish(self) -> None:
+        """Let the result appear: the input ended, and all of it was taken and flushed."""
+
+    async def close(self) -> None:
+        """Release what ``open`` acquired."""
+
+
+AnySink = Sink[Any] | AsyncSink[Any]
+
+
+class _FunctionSink(Sink[T]):
+    def __init__(self, function: Callable[[T], object]) -> None:
+        self.function = function
+
+    def invoke(self, value: T, ctx: SinkContext) -> None:
+        self.function(value)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"function": getattr(self.function, "__qualname__", repr(self.function))}
+
+
+class _AsyncFunctionSink(AsyncSink[T]):
+    def __init__(self, function: Callable[[T], Any]) -> None:
+        self.function = function
+
+    async def invoke(self, value: T, ctx: SinkContext) -> None:
+        await self.function(value)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"function": getattr(self.function, "__qualname__", repr(self.function))}
+
+
+def as_sink(sink: Any) -> AnySink:
+    """Return ``sink`` as one of the class forms; a function is called once per record.
+
+    Raises:
+        ConfigError: it is none of the forms.
+    """
+    if isinstance(sink, Sink | AsyncSink):
+        for name in ("open", "invoke", "invoke_batch", "flush", "finish", "close"):
+            if isinstance(sink, Sink) and inspect.iscoroutinefunction(getattr(sink, name)):
+                raise ConfigError(
+                    f"{type(sink).__name__}.{name} is 'async def', but Sink's methods block; "
+                    "derive from AsyncSink instead"
+                )
+        return sink
+    if isinstance(sink, type):
+        raise ConfigError(f"a sink is an instance; got the class {sink.__name__}: add ()")
+    if inspect.iscoroutinefunction(sink):
+        return _AsyncFunctionSink(sink)
+    if inspect.isgeneratorfunction(sink) or inspect.isasyncgenfunction(sink):
+        raise ConfigError(
+            f"the sink {sink.__qualname__!r} yields, so calling it would do nothing; "
+            "use flat_map for a function that yields"
+        )
+    if callable(sink):
+        return _FunctionSink(sink)
+    raise ConfigError(f"a sink is a Sink, an AsyncSink or a function of one record; got {sink!r}")

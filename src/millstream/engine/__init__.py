@@ -1,0 +1,1 @@
+"""The reactive engine: inbox, tasks, edges with demand, generated chains."""

@@ -1,0 +1,282 @@
+"""``map_async`` in the engine: calls in flight on the event loop, their results back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from millstream.core.accounting import OperatorCounts, TaskTimes
+from millstream.core.duration import parse_duration_ms
+from millstream.core.element import Barrier, Chunk, Control, Position
+from millstream.core.errors import OperatorError
+from millstream.core.retry import Retry
+from millstream.core.wording import said, shown
+from millstream.engine.alignment import Alignment
+from millstream.engine.channel import Inlet, Outlet
+from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.event_loop import EventLoop
+from millstream.operators.map_async import MapAsync
+
+
+class _Call:
+    """One record in flight."""
+
+    __slots__ = ("chunk", "done", "error", "index", "result", "value")
+
+    def __init__(self, value: Any, chunk: Chunk, index: int) -> None:
+        self.value = value
+        self.chunk = chunk
+        self.index = index
+        self.done = False
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+class AsyncTask:
+    """A processor whose work is done on the event loop, up to ``capacity`` records at a time.
+
+    Results that wait for demand count as in flight. Watermarks and the end of the input wait for
+    the calls before them; a barrier does not: what is in flight belongs to the snapshot.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        operator: MapAsync,
+        loop: EventLoop,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.name = name
+        self.scheduled = False
+        self.done = False
+        self.inlets = [Inlet(self._schedule, self._fail)]
+        self.outlet = Outlet(self._schedule, self._on_cancel)
+        self._dispatcher = dispatcher
+        self._operator = operator
+        self._loop = loop
+        self._on_failure = on_failure
+        self._alignment = Alignment(self.inlets)
+        self._in_flight: deque[_Call | Control] = deque()
+        self._calls = 0  # records among them
+        self._finished: deque[_Call] = deque()  # filled on the loop, emptied in the engine
+        self._announced = False
+        self._result: list[Any] = []  # finished, in order, waiting for demand
+        self._origin: _Call  # what the first of these came from
+        self._received = self._emitted = self._filtered = 0
+        self._started_ns = dispatcher.clock.monotonic_ns()
+        self._call = _with_limits(operator)
+
+    # -- lifecycle ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Do nothing: the loop is there."""
+
+    def close(self) -> None:
+        """Forget what is in flight; the loop's owner cancels it."""
+        self.done = True
+
+    def times(self) -> TaskTimes:
+        """Return its lifetime as idle: it costs the engine next to nothing."""
+        life_s = (self._dispatcher.clock.monotonic_ns() - self._started_ns) / 1e9
+        return TaskTimes(self.name, 0.0, 0.0, life_s)
+
+    def counts(self) -> OperatorCounts:
+        """Return what it has counted."""
+        change = self._emitted + self._filtered - self._received
+        return OperatorCounts(
+            self.name,
+            self._received,
+            self._emitted,
+            filtered=self._filtered,
+            created=max(0, change),
+            absorbed=max(0, -change),
+        )
+
+    # -- a slice --------------------------------------------------------------------------------
+
+    def run_slice(self) -> None:
+        """Emit finished results, send off new records, ask for more."""
+        if self.done:
+            return
+        self._emit()
+        if self.done:
+            return
+        inlet = self.inlets[0]
+        while inlet.queue:
+            element = inlet.take(self._operator.capacity)
+            if isinstance(element, Chunk):
+                self._send_off(element)
+            else:
+                self._on_control(element)
+        self._emit()
+        if inlet.completed and not self._in_flight and not self._result:
+            self.done = True
+            self.outlet.complete()
+        else:
+            inlet.top_up(self._operator.capacity - self._calls)
+
+    def _send_off(self, chunk: Chunk) -> None:
+        calls = [_Call(value, chunk, index) for index, value in enumerate(chunk.values)]
+        self._received += len(calls)
+        self._calls += len(calls)
+        self._in_flight.extend(calls)
+        self._loop.call_soon(self._start, calls)
+
+    def _on_control(self, element: Control) -> None:
+        for merged in self._alignment.merge(0, element):
+            if isinstance(merged, Barrier):
+                self.outlet.control(merged)
+            else:
+                self._in_flight.append(merged)
+
+    def _emit(self) -> None:
+        while self._finished:
+            call = self._finished.popleft()
+            call.done = True
+            if call.error is not None:
+                self._fail(self._named(call, call.error))
+                return
+        while True:
+            self._collect()
+            room = self.outlet.demand
+            if not self._result or room <= 0 or self.done:
+                return
+            values, self._result = self._result[:room], self._result[room:]
+            self._emitted += len(values)
+            chunk, start = self._origin.chunk, self._origin.chunk.start.plus(self._origin.index)
+            self.outlet.emit(Chunk(values, chunk.split, start, start.plus(1), chunk.ingested_ms))
+
+    def _collect(self) -> None:
+        """Move what may leave now out of flight; control elements go in their place."""
+        while not self._result and self._in_flight:
+            head = self._in_flight[0]
+            if isinstance(head, Control):
+                self._in_flight.popleft()
+                self.outlet.control(head)
+                continue
+            ready = self._ready()
+            if not ready:
+                return
+            self._calls -= len(ready)
+            self._origin = ready[0]
+            for call in ready:
+                self._result += self._values(call)
+
+    def _ready(self) -> list[_Call]:
+        """Take the finished calls that may leave: a prefix, or any before the next control."""
+        ready: list[_Call] = []
+        waiting: list[_Call] = []
+        while self._in_flight and isinstance(call := self._in_flight[0], _Call):
+            if call.done:
+                ready.append(call)
+            elif self._operator.ordered:
+                break
+            else:
+                waiting.append(call)
+            self._in_flight.popleft()
+        self._in_flight.extendleft(reversed(waiting))
+        return ready
+
+    def _values(self, call: _Call) -> Sequence[Any]:
+        kind = self._operator.result
+        if kind == "record":
+            return (call.result,)
+        if kind == "keep":
+            if call.result:
+                return (call.value,)
+            self._filtered += 1
+            return ()
+        try:
+            return list(call.result)
+        except TypeError as error:
+            self._fail(self._named(call, error))
+            return ()
+
+    # -- on the loop ----------------------------------------------------------------------------
+
+    def _start(self, calls: list[_Call]) -> None:
+        for call in calls:
+            self._loop.start(self._run(call))
+
+    async def _run(self, call: _Call) -> None:
+        try:
+            call.result = await self._call(call.value)
+        except Exception as error:  # noqa: BLE001  # the engine thread raises it, with the record
+            call.error = error
+        self._finished.append(call)
+        if not self._announced:
+            self._announced = True
+            self._dispatcher.post(self._on_finished)
+
+    def _on_finished(self, _: object) -> None:
+        self._announced = False
+        self._schedule()
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    def _named(self, call: _Call, cause: Exception) -> OperatorError:
+        position: Position = call.chunk.start.plus(call.index)
+        what = said(cause)
+        if isinstance(cause, TimeoutError) and self._operator.timeout_ms is not None:
+            what = f"no result within {self._operator.timeout_ms} ms ({type(cause).__name__})"
+        error = OperatorError(
+            f"operator {self.name!r} failed on record {shown(call.value)} at {position} of source "
+            f"split {call.chunk.split!r}: {what}",
+            operator_uid=self.name,
+            record=call.value,
+            position=position,
+        )
+        error.__cause__ = cause
+        return error
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.done:
+            self.done = True
+            self.outlet.error(error)
+            self.inlets[0].cancel()
+            self._on_failure(error)
+
+    def _on_cancel(self) -> None:
+        self.done = True
+        self.inlets[0].cancel()
+
+    def _schedule(self) -> None:
+        if not self.done:
+            self._dispatcher.schedule(self)
+
+
+def _with_limits(operator: MapAsync) -> Callable[[Any], Any]:
+    """Return the user's function with its retries, and around them the timeout."""
+    function = operator.function if operator.retry is None else _retrying(operator)
+    timeout_ms = operator.timeout_ms
+    if timeout_ms is None:
+        return function
+
+    async def limited(value: Any) -> Any:
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await function(value)
+
+    return limited
+
+
+def _retrying(operator: MapAsync) -> Callable[[Any], Any]:
+    import tenacity
+
+    retry = operator.retry or Retry()
+    policy = tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(retry.attempts),
+        wait=tenacity.wait_random_exponential(
+            multiplier=parse_duration_ms(retry.backoff) / 1000,
+            max=parse_duration_ms(retry.max_backoff) / 1000,
+        ),
+        retry=tenacity.retry_if_exception_type(retry.on),
+        reraise=True,
+    )
+
+    async def retried(value: Any) -> Any:
+        return await policy.copy()(operator.function, value)
+
+    return retried

@@ -1,0 +1,185 @@
+"""A task's operators in order: loops, and functions of whole lists between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from millstream.core.accounting import OperatorCounts
+from millstream.core.element import CHUNK_SIZE
+from millstream.core.job_graph import OperatorKind
+from millstream.engine.segment import Outs, RecordFailed, Segment
+from millstream.operators.aggregate import AggregateBy
+
+OutputKey = tuple[str, str | None]
+"""An output of a task: the operator it leaves, and the side output's tag (None: the main one)."""
+
+Emission = tuple[OutputKey, Sequence[Any]]
+"""Records for one output."""
+
+
+class BatchStep:
+    """``map_batches``: a call per list.
+
+    Attributes:
+        received: records taken.
+        emitted: records given.
+    """
+
+    def __init__(
+        self,
+        operator_id: str,
+        function: Callable[[Sequence[Any]], Iterable[Any]],
+        max_size: int,
+    ) -> None:
+        self.id = operator_id
+        self._function = function
+        self._max_size = max_size
+        self.received = 0
+        self.emitted = 0
+
+    def outputs(self, values: Sequence[Any], limit: list[int]) -> Iterator[Outs]:
+        """Yield what the function gives for the records, cut where ``limit`` says.
+
+        Raises:
+            RecordFailed: with the callback's own exception as its cause.
+        """
+        for start in range(0, len(values), self._max_size):
+            batch = values[start : start + self._max_size]
+            self.received += len(batch)
+            try:
+                results = iter(self._function(batch))
+                while out := list(islice(results, max(1, limit[0]))):
+                    self.emitted += len(out)
+                    yield [out]
+            except Exception as error:
+                raise RecordFailed(self.id, -1, batch) from error
+
+
+class Chain:
+    """The steps of one task.
+
+    Args:
+        name: the task's name.
+        steps: in order; none at all passes records through.
+        last: the id of the task's last operator, whose output is the main one.
+
+    Attributes:
+        limit: a box with the number of records that downstream takes now.
+    """
+
+    def __init__(self, name: str, steps: Sequence[Segment | BatchStep], last: str) -> None:
+        self.name = name
+        self._steps = tuple(steps)
+        self._main: OutputKey = (last, None)
+        self._drained: dict[str, int] = {}
+        self.limit = [CHUNK_SIZE]
+
+    @property
+    def eager(self) -> bool:
+        """Return whether ``process`` makes all it will make of its records at once."""
+        return all(isinstance(step, Segment) and not step.lazy for step in self._steps)
+
+    @property
+    def direct(self) -> bool:
+        """Return whether it is at most one loop, which emits at most one record per record."""
+        return not self._steps or (
+            len(self._steps) == 1 and isinstance(self._steps[0], Segment) and self._steps[0].simple
+        )
+
+    @property
+    def segments(self) -> Iterator[Segment]:
+        """Yield the generated loops."""
+        return (step for step in self._steps if isinstance(step, Segment))
+
+    def process(self, values: Sequence[Any]) -> Iterator[Emission]:
+        """Yield what the records become, a list at a time."""
+        if not self._steps:
+            yield self._main, values
+        else:
+            yield from self._flow(0, values)
+
+    def finish(self) -> Iterator[Emission]:
+        """Yield what operators still hold, now that the input has ended."""
+        for number, step in enumerate(self._steps):
+            if isinstance(step, Segment):
+                for operator, drain in step.drains:
+                    results = drain()
+                    while values := list(islice(results, CHUNK_SIZE)):
+                        self._drained[operator] = self._drained.get(operator, 0) + len(values)
+                        yield from self._hand_on(number, values)
+
+    def counts(self) -> Mapping[str, OperatorCounts]:
+        """Return what each operator has counted."""
+        counts: dict[str, OperatorCounts] = {}
+        for step in self._steps:
+            if isinstance(step, Segment):
+                counts.update(_segment_counts(step, self._drained))
+            else:
+                counts[step.id] = _net(step.id, step.received, step.emitted)
+        return counts
+
+    def close(self) -> None:
+        """Release what the generated functions hold."""
+        for segment in self.segments:
+            segment.close()
+
+    def _flow(self, number: int, values: Sequence[Any]) -> Iterator[Emission]:
+        step = self._steps[number]
+        for outs in step.outputs(values, self.limit):
+            if isinstance(step, Segment):
+                for key, out in zip(step.side_outputs, outs[1:], strict=True):
+                    if out:
+                        yield key, out
+            if outs[0]:
+                yield from self._hand_on(number, outs[0])
+            else:
+                yield self._main, ()  # nothing, but the engine looks at its inbox in between
+
+    def _hand_on(self, number: int, values: Sequence[Any]) -> Iterator[Emission]:
+        if number + 1 < len(self._steps):
+            yield from self._flow(number + 1, values)
+        else:
+            yield self._main, values
+
+
+def _segment_counts(segment: Segment, drained: Mapping[str, int]) -> dict[str, OperatorCounts]:
+    """Return each operator's counts, from the loop's counters and the lengths of its lists.
+
+    What an operator in the middle takes is what the one before it passed on; what the last one
+    gave is measured by the lists it filled, so a record lost on the way makes it not add up.
+    """
+    counts: dict[str, OperatorCounts] = {}
+    records = segment.received
+    for number, each in enumerate(segment.operators):
+        is_last = number + 1 == len(segment.operators)
+        filtered = segment.term(each.id, "filtered")
+        if each.operator.kind is OperatorKind.FLAT_MAP:
+            results = segment.term(each.id, "results")
+            emitted = sum(segment.emitted) if is_last else results
+            change = results - records
+            counts[each.id] = OperatorCounts(
+                each.id, records, emitted, created=max(0, change), absorbed=max(0, -change)
+            )
+        elif each.operator.kind is OperatorKind.PROCESS:
+            emitted = sum(segment.emitted)
+            counts[each.id] = _net(each.id, records, emitted)
+        elif isinstance(each.operator, AggregateBy) and each.operator.ends_segment:
+            emitted = drained.get(each.id, 0)
+            counts[each.id] = OperatorCounts(
+                each.id, records, emitted, created=emitted, absorbed=records
+            )
+        else:
+            emitted = sum(segment.emitted) if is_last else records - filtered
+            counts[each.id] = OperatorCounts(each.id, records, emitted, filtered=filtered)
+        records = emitted
+    return counts
+
+
+def _net(operator_id: str, received: int, emitted: int) -> OperatorCounts:
+    """Return the counts of a function that emits what it likes."""
+    change = emitted - received
+    return OperatorCounts(
+        operator_id, received, emitted, created=max(0, change), absorbed=max(0, -change)
+    )

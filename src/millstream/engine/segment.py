@@ -1,0 +1,268 @@
+"""A run of row operators as one generated function, and what it takes to call it again and again.
+
+The function takes an iterator of records and appends to output lists. Where a record fails, the
+iterator stands just behind it and everything before has been appended, so the same call with the
+same iterator goes on with the next record: a failing record costs only itself, and no record is
+ever run twice. ``length_hint`` tells which record it was, at no cost while nothing fails.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from operator import length_hint
+from types import TracebackType
+from typing import Any
+
+from millstream.core.codec import Decoder, Lines
+from millstream.operators.definition import RowOperator
+from millstream.operators.loop import AccessKind, Loop, StateStore
+from millstream.operators.process import LiveProcess
+
+_MISMATCHES = 16  # records of the other kind in one chunk before the loop is written anew
+_REWRITES = 4  # then records are simply mixed, and each takes the way that is right for it
+_numbers = count(1)
+
+Outs = list[list[Any]]
+"""The main output, and behind it the side outputs in the order of ``Segment.side_outputs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOperator:
+    """One row operator of a segment.
+
+    Attributes:
+        id: the operator's id, for errors and counters.
+        uid: the owner of its state.
+        operator: what it is.
+    """
+
+    id: str
+    uid: str | None
+    operator: RowOperator
+
+
+class RecordFailed(Exception):  # noqa: N818  # it carries a failure to the task, which names it
+    """A record failed; its cause is the callback's exception.
+
+    Attributes:
+        operator: the id of the operator at fault.
+        index: the record's place in what the step was given; -1 if it is not one record.
+        record: the record.
+    """
+
+    def __init__(self, operator: str, index: int, record: Any) -> None:
+        super().__init__(operator, index)
+        self.operator = operator
+        self.index = index
+        self.record = record
+
+
+class Segment:
+    """Operators that run as one loop.
+
+    Args:
+        operators: the operators, in order.
+        states: where they keep keyed state.
+        decoder: ``(source id, decoder)`` where the records come raw from a source.
+
+    Attributes:
+        side_outputs: ``(operator id, tag)`` of each side output.
+        drains: ``(operator id, results)``: what is emitted when the input has ended.
+        lazy: output is made as it is asked for.
+        received: records taken.
+        emitted: records in each output list.
+    """
+
+    def __init__(
+        self,
+        operators: Sequence[ChainOperator],
+        states: StateStore,
+        decoder: tuple[str, Decoder[Any]] | None = None,
+    ) -> None:
+        self.operators = tuple(operators)
+        self._states = states
+        self._decoder = decoder
+        self._decodes = decoder is not None
+        self._access: AccessKind | None = None
+        self._rewrites = 0
+        self._kept: dict[str, Any] = {}
+        self._filename = ""
+        self._line_owners: list[str] = []
+        self._function: Callable[..., Any]
+        self._loop = Loop(states, "item", self._kept)
+        self._counts: list[int] = []
+        self._totals: dict[tuple[str, str], int] = {}
+        self._write("item")
+        self.lazy = self._loop.lazy
+        self.side_outputs = tuple(self._loop.side_outputs)
+        self.drains = tuple(self._loop.drains)
+        self.received = 0
+        self.emitted = [0] * (1 + len(self.side_outputs))
+
+    def processes(self) -> Iterator[tuple[str, LiveProcess]]:
+        """Yield the live process functions, to be opened and closed."""
+        for key, kept in self._kept.items():
+            if isinstance(kept, LiveProcess):
+                yield key.rpartition("/")[0], kept
+
+    @property
+    def simple(self) -> bool:
+        """Return whether every record becomes at most one, on the main output."""
+        return (
+            not self.lazy
+            and not self.side_outputs
+            and not any(each.operator.ends_segment for each in self.operators)
+        )
+
+    def run(self, values: Sequence[Any]) -> list[Any]:
+        """Run records through a simple segment.
+
+        Raises:
+            RecordFailed: with the callback's own exception as its cause.
+        """
+        values = self._prepare(values)
+        self.received += len(values)
+        records = iter(values)
+        out: list[Any] = []
+        try:
+            self._function(records, (out,), None, self._counts)
+        except Exception as error:
+            raise self._failed(error, values, records) from error
+        self.emitted[0] += len(out)
+        return out
+
+    def outputs(self, values: Sequence[Any], limit: list[int]) -> Iterator[Outs]:
+        """Run records; yield output lists as they are full, the last time perhaps with nothing.
+
+        Args:
+            values: the records.
+            limit: about how many records one yield may hold; it may change in between. Only
+                operators that emit more than one record per record need to look.
+
+        Raises:
+            RecordFailed: with the callback's own exception as its cause.
+        """
+        values = self._prepare(values)
+        self.received += len(values)
+        records = iter(values)
+        try:
+            if self.lazy:
+                outs: Outs = [[] for _ in self.emitted]
+                for _ in self._function(records, outs, limit, self._counts):
+                    yield self._count([out.copy() for out in outs])
+                    for out in outs:
+                        out.clear()
+                yield self._count(outs)
+            else:
+                outs = [[] for _ in self.emitted]
+                self._function(records, outs, limit, self._counts)
+                yield self._count(outs)
+        except Exception as error:
+            raise self._failed(error, values, records) from error
+
+    def term(self, operator: str, name: str) -> int:
+        """Return what an operator has counted in the loop under ``name``."""
+        key = (operator, name)
+        current = dict(zip(self._loop.counters, self._counts, strict=True))
+        return self._totals.get(key, 0) + current.get(key, 0)
+
+    def owner_at(self, filename: str, line: int) -> str | None:
+        """Return the operator that wrote a line, if the line is of this segment's function."""
+        return self._line_owners[line - 1] if filename == self._filename else None
+
+    @property
+    def source(self) -> str:
+        """Return the generated function, to read."""
+        return "".join(linecache.getlines(self._filename))
+
+    def close(self) -> None:
+        """Forget the source that is kept for tracebacks."""
+        linecache.cache.pop(self._filename, None)
+
+    # -- writing the loop -----------------------------------------------------------------------
+
+    def _failed(
+        self, error: Exception, values: Sequence[Any], records: Iterator[Any]
+    ) -> RecordFailed:
+        """Return which record failed: the iterator stands just behind it."""
+        index = len(values) - length_hint(records) - 1
+        return RecordFailed(
+            self._owner(error.__traceback__), index, values[index] if index >= 0 else None
+        )
+
+    def _count(self, outs: Outs) -> Outs:
+        for number, out in enumerate(outs):
+            self.emitted[number] += len(out)
+        return outs
+
+    def _prepare(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Decode what is raw, and have the loop written for the kind of records there are."""
+        if self._decoder is not None:
+            values = self._decode(values, self._decoder[1])
+        if self._loop.fallbacks:
+            if self._access is None and len(values):
+                self._access = "item" if isinstance(values[0], Mapping) else "attribute"
+                self._write(self._access)
+            else:
+                self._adapt()
+        return values
+
+    def _decode(self, values: Sequence[Any], decoder: Decoder[Any]) -> Sequence[Any]:
+        """Decode a block in one call where that works; else the loop decodes record by record."""
+        decoded: list[Any] | None = None
+        if isinstance(values, Lines):
+            try:
+                decoded = decoder.decode_block(values)
+            except Exception:  # noqa: BLE001  # decoding line by line finds it and says which
+                decoded = None
+        if self._decodes is not (decoded is None):
+            self._decodes = decoded is None
+            self._write(self._access or "item")
+        return values if decoded is None else decoded
+
+    def _adapt(self) -> None:
+        """Write the loop anew if the records turned out to be of the other kind."""
+        mismatches = sum(fallback.mismatches for fallback in self._loop.fallbacks)
+        for fallback in self._loop.fallbacks:
+            fallback.mismatches = 0
+        if mismatches >= _MISMATCHES and self._rewrites < _REWRITES:
+            self._rewrites += 1
+            self._access = "attribute" if self._access == "item" else "item"
+            self._write(self._access)
+
+    def _write(self, access: AccessKind) -> None:
+        """Write and compile the function; counts and live objects are kept."""
+        for key, number in zip(self._loop.counters, self._counts, strict=True):
+            self._totals[key] = self._totals.get(key, 0) + number
+        loop = Loop(self._states, access, self._kept)
+        if self._decodes and self._decoder is not None:
+            loop.operator, decoder = self._decoder
+            loop.call(decoder.decode)
+        for each in self.operators:
+            loop.operator, loop.uid = each.id, each.uid
+            each.operator.write(loop)
+        loop.emit()
+        source, self._line_owners = loop.text("chain")
+        self.close()
+        chain = "+".join(each.id for each in self.operators)
+        self._filename = f"<millstream chain {next(_numbers)}: {chain}>"
+        lines = source.splitlines(keepends=True)
+        linecache.cache[self._filename] = (len(source), None, lines, self._filename)
+        namespace: dict[str, Any] = dict(loop.names.objects)
+        exec(compile(source, self._filename, "exec"), namespace)  # noqa: S102  # our own text
+        self._loop, self._function = loop, namespace["chain"]
+        self._counts = [0] * len(loop.counters)
+
+    def _owner(self, traceback: TracebackType | None) -> str:
+        """Return the operator whose line of the generated function raised."""
+        owner = ""
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == self._filename:
+                owner = self._line_owners[traceback.tb_lineno - 1]
+            traceback = traceback.tb_next
+        if not owner:
+            owner = self.operators[-1].id if self.operators else "source"
+        return owner

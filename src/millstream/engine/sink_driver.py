@@ -1,0 +1,185 @@
+"""The sink's own side of its edge: a thread, or a task on the event loop, that runs user code."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable
+from operator import length_hint
+from typing import Any
+
+from millstream.core.element import Barrier, Chunk, Control, EndOfInput
+from millstream.core.errors import SinkError
+from millstream.core.sink import AsyncSink, Sink, SinkContext
+from millstream.core.wording import said, shown
+from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.sink_edge import SinkEdge
+
+_FINISH, _STOP = "finish", "stop"
+Item = Chunk | Control | str
+
+
+class SinkDriver:
+    """Runs a ``Sink`` on a thread of its own; it waits only for its queue.
+
+    Attributes:
+        taken: records the sink took, counted on this side.
+        on_flushed: told in the engine thread of each barrier and of the end, behind the flush.
+        busy_since_ns: when the call in hand began; 0 between calls. The watchdog reads it.
+    """
+
+    def __init__(self, sink: Sink[Any], ctx: SinkContext, dispatcher: Dispatcher) -> None:
+        self.uid = ctx.uid
+        self.taken = 0
+        self.busy_since_ns = 0
+        self.edge: SinkEdge
+        self.on_flushed: Callable[[tuple[str, Control]], None]
+        self._sink = sink
+        self._ctx = ctx
+        self._dispatcher = dispatcher
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._stopping = False
+        # The plain loop over `invoke` is written here as well, where it can tell which record.
+        self._per_record = type(sink).invoke_batch is Sink.invoke_batch
+        self.hand_over = self._items.put
+
+    def finish(self) -> None:
+        """Let the result appear: the whole input was taken, and adds up. From the engine thread."""
+        self._items.put(_FINISH)
+
+    def cancel(self) -> None:
+        """Make the thread end soon, without finishing. From the engine thread."""
+        self._stopping = True
+        self._items.put(_STOP)
+
+    def run(self) -> None:
+        """Serve the sink until it may finish, or is cancelled."""
+        sink, get = self._sink, self._items.get
+        try:
+            self._timed(sink.open, self._ctx)
+            while True:
+                item = get()
+                if self._stopping:
+                    return
+                if isinstance(item, Chunk):
+                    self._invoke(item)
+                elif isinstance(item, Barrier | EndOfInput):
+                    self._timed(sink.flush)
+                    self._dispatcher.post(self.on_flushed, (self.uid, item))
+                elif item == _FINISH:
+                    self._timed(sink.finish)
+                    return
+        finally:
+            self._timed(sink.close)
+
+    def _invoke(self, chunk: Chunk) -> None:
+        records = len(chunk.values)
+        begun = self.busy_since_ns = self._dispatcher.clock.monotonic_ns()
+        if self._per_record:
+            self._invoke_each(chunk)
+        else:
+            try:
+                self._sink.invoke_batch(chunk.values, self._ctx)
+            except Exception as error:
+                raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
+        self.busy_since_ns = 0
+        self.taken += records
+        elapsed_ns = self._dispatcher.clock.monotonic_ns() - begun
+        self._dispatcher.post(self.edge.on_taken, (records, elapsed_ns))
+
+    def _invoke_each(self, chunk: Chunk) -> None:
+        invoke, ctx = self._sink.invoke, self._ctx
+        records = iter(chunk.values)
+        try:
+            for record in records:
+                invoke(record, ctx)
+        except Exception as error:
+            index = len(chunk.values) - length_hint(records) - 1
+            raise _failed(self.uid, _record(chunk, index), error) from error
+
+    def _timed(self, call: Callable[..., None], *arguments: Any) -> None:
+        self.busy_since_ns = self._dispatcher.clock.monotonic_ns()
+        try:
+            call(*arguments)
+        except Exception as error:
+            raise SinkError(
+                f"sink {self.uid!r}: {call.__name__}() failed: {said(error)}",
+                operator_uid=self.uid,
+            ) from error
+        finally:
+            self.busy_since_ns = 0
+
+
+class AsyncSinkDriver:
+    """Runs an ``AsyncSink`` as a task of the event loop.
+
+    Attributes:
+        taken: records the sink took, counted on this side.
+        on_flushed: told in the engine thread of each barrier and of the end, behind the flush.
+    """
+
+    def __init__(self, sink: AsyncSink[Any], ctx: SinkContext, dispatcher: Dispatcher) -> None:
+        self.uid = ctx.uid
+        self.taken = 0
+        self.edge: SinkEdge
+        self.on_flushed: Callable[[tuple[str, Control]], None]
+        self.call_soon: Callable[..., object]
+        self._sink = sink
+        self._ctx = ctx
+        self._dispatcher = dispatcher
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
+
+    def hand_over(self, item: Chunk | Control) -> None:
+        """Queue a chunk or a control element. From the engine thread."""
+        self.call_soon(self._items.put_nowait, item)
+
+    def finish(self) -> None:
+        """Let the result appear: the whole input was taken, and adds up. From the engine thread."""
+        self.call_soon(self._items.put_nowait, _FINISH)
+
+    async def run(self) -> None:
+        """Serve the sink until it may finish; cancelled as any asyncio task."""
+        sink = self._sink
+        try:
+            await self._named(sink.open, self._ctx)
+            while True:
+                item = await self._items.get()
+                if isinstance(item, Chunk):
+                    await self._invoke(item)
+                elif isinstance(item, Barrier | EndOfInput):
+                    await self._named(sink.flush)
+                    self._dispatcher.post(self.on_flushed, (self.uid, item))
+                elif item == _FINISH:
+                    await self._named(sink.finish)
+                    return
+        finally:
+            await self._named(sink.close)
+
+    async def _invoke(self, chunk: Chunk) -> None:
+        records = len(chunk.values)
+        begun = self._dispatcher.clock.monotonic_ns()
+        try:
+            await self._sink.invoke_batch(chunk.values, self._ctx)
+        except Exception as error:
+            raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
+        self.taken += records
+        self._dispatcher.post(
+            self.edge.on_taken, (records, self._dispatcher.clock.monotonic_ns() - begun)
+        )
+
+    async def _named(self, call: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            await call(*arguments)
+        except Exception as error:
+            raise SinkError(
+                f"sink {self.uid!r}: {call.__name__}() failed: {said(error)}",
+                operator_uid=self.uid,
+            ) from error
+
+
+def _record(chunk: Chunk, index: int) -> str:
+    return f"record {shown(chunk.values[index])} at {chunk.start.plus(index)}"
+
+
+def _failed(uid: str, what: str, error: Exception) -> SinkError:
+    return SinkError(f"sink {uid!r} failed on {what}: {said(error)}", operator_uid=uid)

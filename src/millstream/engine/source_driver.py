@@ -1,0 +1,262 @@
+"""The source's own side of its edge: a thread, or a task on the event loop, that runs user code."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from millstream.core.codec import Lines
+from millstream.core.element import Chunk, Position
+from millstream.core.errors import CancelledError, SourceError
+from millstream.core.ports import Clock
+from millstream.core.source import AsyncBatchSource, BatchSource, Source
+from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.source_head import CollectHead
+
+_STOP = -1  # in the credit queue: the one wait point carries the end as well
+
+
+class Head(Protocol):
+    """What a driver tells the engine's end of the source."""
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        """Take a chunk."""
+
+    def on_end(self, _: object = None) -> None:
+        """Note the end."""
+
+
+class Cutter:
+    """Cuts a source's batches into chunks, and keeps their positions."""
+
+    def __init__(self, uid: str, start: Any, chunk_size: int, clock: Clock) -> None:
+        self._uid = uid
+        self._begin = Position(start, 0)  # of the next record
+        self._chunk_size = chunk_size
+        self._clock = clock
+        self.sent = 0
+
+    def chunks(self, batch: object) -> Iterator[Chunk]:
+        """Yield the chunks of one ``(records, position)``.
+
+        Raises:
+            SourceError: the batch is not of that form.
+        """
+        records, after = self._checked(batch)
+        size, total = self._chunk_size, len(records)
+        now_ms = self._clock.now_ms()
+        end = Position(after, 0)
+        begin, self._begin = self._begin, end
+        if total <= size:
+            yield Chunk(records, self._uid, begin, end, now_ms)
+            return
+        for start in range(0, total, size):
+            stop = start + size
+            cut = begin.plus(size) if stop < total else end
+            yield Chunk(records[start:stop], self._uid, begin, cut, now_ms)
+            begin = cut
+
+    def _checked(self, batch: object) -> tuple[Sequence[Any], Any]:
+        try:
+            records, after = batch if isinstance(batch, tuple) else ()
+        except ValueError:
+            raise SourceError(
+                f"source {self._uid!r} must yield (records, position); got "
+                f"{type(batch).__name__} {str(batch)[:100]}",
+                operator_uid=self._uid,
+            ) from None
+        if not isinstance(records, list | range | tuple | Lines):
+            if isinstance(records, str | bytes | dict) or not hasattr(records, "__iter__"):
+                raise SourceError(
+                    f"source {self._uid!r} must yield (records, position) with a list of records; "
+                    f"got {type(records).__name__} {str(records)[:100]}; for one record yield "
+                    "([record], position)",
+                    operator_uid=self._uid,
+                )
+            records = list(records)
+        return records, after
+
+
+class BatchDriver:
+    """Runs a ``BatchSource`` on a thread of its own; it waits only for credit."""
+
+    def __init__(
+        self,
+        source: BatchSource[Any],
+        uid: str,
+        dispatcher: Dispatcher,
+        cutter: Cutter,
+        start: Any,
+    ) -> None:
+        self.uid = uid
+        self._source = source
+        self._dispatcher = dispatcher
+        self._cutter = cutter
+        self._start = start
+        self._credits: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._stopping = False
+        self.head: Head
+
+    @property
+    def sent(self) -> int:
+        """Return the records handed over, counted on this side."""
+        return self._cutter.sent
+
+    def grant(self, records: int) -> None:
+        """Give credit for more records. From the engine thread."""
+        self._credits.put(records)
+
+    def cancel(self) -> None:
+        """Make the thread end soon. From the engine thread."""
+        self._stopping = True
+        self._credits.put(_STOP)
+        self._source.cancel()
+
+    def run(self) -> None:
+        """Read until the source ends or is cancelled."""
+        try:
+            self._source.open()
+            if self._read() and not self._stopping:
+                self._dispatcher.post(self.head.on_end)
+        finally:
+            self._source.close()
+
+    def _read(self) -> bool:
+        batches = self._source.read(self._start)
+        post, on_chunk, cutter = self._dispatcher.post_message, self.head.on_chunk, self._cutter
+        credit, get = 0, self._credits.get
+        try:
+            for batch in batches:
+                for chunk in cutter.chunks(batch):
+                    records = len(chunk.values)
+                    while credit < records:
+                        granted = get()
+                        if granted is _STOP or self._stopping:
+                            return False
+                        credit += granted
+                    credit -= records
+                    cutter.sent += records
+                    post((on_chunk, chunk))
+                if self._stopping:
+                    return False
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()  # run the generator's own finally clauses here, on its thread
+        return True
+
+
+class RunDriver:
+    """Runs a ``Source`` on a thread of its own; it is that source's ``SourceContext``."""
+
+    def __init__(self, source: Source[Any], uid: str, dispatcher: Dispatcher) -> None:
+        self.uid = uid
+        self._source = source
+        self._dispatcher = dispatcher
+        self.head: CollectHead
+
+    @property
+    def sent(self) -> int:
+        """Return the records that were offered, counted on this side."""
+        return self.head.offered
+
+    @property
+    def checkpoint_lock(self) -> Any:
+        """Return the lock that keeps ``collect`` and the position together."""
+        return self.head.checkpoint_lock
+
+    @property
+    def cancelled(self) -> bool:
+        """Return whether the source is to stop."""
+        return self.head.cancelled
+
+    def collect(self, value: Any) -> None:
+        """Emit one record; see ``SourceContext``."""
+        self.head.collect(value)
+
+    def collect_batch(self, values: Sequence[Any]) -> None:
+        """Emit several records; see ``SourceContext``."""
+        self.head.collect_batch(values)
+
+    def cancel(self) -> None:
+        """Make the thread end soon. From the engine thread."""
+        self.head.cancel()
+        self._source.cancel()
+
+    def run(self) -> None:
+        """Run the source until it returns."""
+        try:
+            self._source.open()
+            self._source.run(self)
+            if not self.cancelled:
+                self._dispatcher.post(self.head.on_end)
+        except CancelledError:
+            if not self.cancelled:
+                raise
+        finally:
+            self._source.close()
+
+
+class AsyncDriver:
+    """Runs an ``AsyncBatchSource`` as a task of the event loop."""
+
+    def __init__(
+        self,
+        source: AsyncBatchSource[Any],
+        uid: str,
+        dispatcher: Dispatcher,
+        cutter: Cutter,
+        start: Any,
+    ) -> None:
+        self.uid = uid
+        self._source = source
+        self._dispatcher = dispatcher
+        self._cutter = cutter
+        self._start = start
+        self._credit = 0
+        self._more: asyncio.Event | None = None
+        self.call_soon: Callable[..., object]
+        self.head: Head
+
+    @property
+    def sent(self) -> int:
+        """Return the records handed over, counted on this side."""
+        return self._cutter.sent
+
+    def grant(self, records: int) -> None:
+        """Give credit for more records. From the engine thread."""
+        self.call_soon(self._add_credit, records)
+
+    async def run(self) -> None:
+        """Read until the source ends; cancelled as any asyncio task."""
+        self._more = asyncio.Event()
+        try:
+            self._source.open()
+            batches = self._source.read(self._start)
+            try:
+                await self._read(batches)
+            finally:
+                close = getattr(batches, "aclose", None)
+                if close is not None:
+                    await close()
+            self._dispatcher.post(self.head.on_end)
+        finally:
+            self._source.close()
+
+    async def _read(self, batches: AsyncIterator[Any]) -> None:
+        assert self._more is not None
+        async for batch in batches:
+            for chunk in self._cutter.chunks(batch):
+                while self._credit < len(chunk.values):
+                    self._more.clear()
+                    await self._more.wait()
+                self._credit -= len(chunk.values)
+                self._cutter.sent += len(chunk.values)
+                self._dispatcher.post(self.head.on_chunk, chunk)
+
+    def _add_credit(self, records: int) -> None:
+        self._credit += records
+        if self._more is not None:
+            self._more.set()

@@ -1,0 +1,270 @@
+"""The engine's end of a source: gives what has arrived as far as demand goes, and cuts barriers.
+
+A barrier is put in here, at the head of the source's task, without the source's help: a source
+that blocks or is idle delays no checkpoint. Records that have arrived but were not yet emitted
+come after it; the position behind the last emitted record is what a checkpoint saves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from millstream.core.element import CHUNK_SIZE, Chunk, Control, EndOfInput, Position
+from millstream.core.errors import CancelledError, SourceOverflowError
+from millstream.core.ports import Clock
+from millstream.core.source import OverflowStrategy
+from millstream.engine.channel import Outlet
+from millstream.engine.dispatcher import Dispatcher
+
+PREFETCH = 16 * CHUNK_SIZE  # records a source may be ahead: 16 chunks hide a hand-off's latency
+
+
+class QueuedHead:
+    """Serves a source that hands over chunks, ahead of demand by a bounded prefetch.
+
+    Args:
+        dispatcher: the engine thread.
+        name: the source's uid.
+        grant: gives the source credit for so many more records; called in the engine thread.
+        start: the position the source begins at.
+
+    Attributes:
+        position: behind the last emitted record.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, name: str, grant: Callable[[int], None], start: Position
+    ) -> None:
+        self.name = name
+        self.position = start
+        self.scheduled = False
+        self.outlet = Outlet(self._schedule, self._on_cancel)
+        self._dispatcher = dispatcher
+        self._grant = grant
+        self._queue: deque[Chunk] = deque()
+        self._consumed = 0  # records emitted since credit was last granted
+        self._ended = False
+
+    def open(self) -> None:
+        """Let the source begin."""
+        self._grant(PREFETCH)
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        """Take a chunk from the source. An empty one only moves the position on."""
+        self._queue.append(chunk)
+        if not self.scheduled:
+            self.run_slice()
+
+    def on_end(self, _: object = None) -> None:
+        """Note that the source has ended; what is queued is still emitted."""
+        self._ended = True
+        self._schedule()
+
+    def inject(self, element: Control) -> Position:
+        """Put a control element into the stream here and now; return the position it cuts at."""
+        self.outlet.control(element)
+        return self.position
+
+    def run_slice(self) -> None:
+        """Emit what there is demand for."""
+        queue, outlet = self._queue, self.outlet
+        while queue:
+            chunk = queue[0]
+            records = len(chunk.values)
+            if records:
+                demand = outlet.demand
+                if demand <= 0:
+                    return
+                if records > demand:
+                    chunk, queue[0] = chunk.split_at(demand)
+                    records = demand
+                else:
+                    queue.popleft()
+                outlet.emit(chunk)
+                self._consumed += records
+            else:
+                queue.popleft()
+            self.position = chunk.end
+        if self._consumed >= PREFETCH >> 1:
+            self._grant(self._consumed)
+            self._consumed = 0
+        if self._ended and not outlet.done:
+            outlet.control(EndOfInput())
+            outlet.complete()
+
+    def _schedule(self) -> None:
+        self._dispatcher.schedule(self)
+
+    def _on_cancel(self) -> None:
+        self._queue.clear()
+
+
+class CollectHead:
+    """Serves a source that calls ``collect``; it accepts only what there is demand for.
+
+    So whatever ``collect`` has accepted goes out before a barrier, and the position that the
+    source reports under the lock is exactly the cut. A source that cannot be slowed has an
+    overflow strategy for the rest, as Reactor's ``onBackpressure…`` operators.
+
+    Args:
+        dispatcher: the engine thread.
+        uid: the source's uid.
+        clock: for ``ingested_ms``.
+        strategy: None: ``collect`` waits for demand.
+        capacity: records that BUFFER holds beyond demand.
+
+    Attributes:
+        offered: records that the source gave to ``collect``.
+        dropped: records among them that the overflow strategy gave up.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        uid: str,
+        clock: Clock,
+        strategy: OverflowStrategy | None,
+        capacity: int = 0,
+    ) -> None:
+        self.uid = self.name = uid
+        self.scheduled = False
+        self.outlet = Outlet(self._on_demand, self._on_cancel)
+        self.checkpoint_lock = threading.Condition(threading.RLock())
+        self.offered = 0  # records given to collect
+        self.dropped = 0
+        self.cancelled = False
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._strategy = strategy
+        self._capacity = capacity
+        self._accepted: list[Any] = []  # records there is demand for
+        self._backlog: deque[Any] = deque()  # records there is none for: BUFFER, LATEST
+        self._room = 0  # demand not yet taken up by accepted records
+        self._announced = False
+        self._ended = False
+        self._failure: SourceOverflowError | None = None
+
+    @property
+    def position(self) -> Position:
+        """Return the number of records emitted; what the source says is asked for elsewhere."""
+        return Position(None, self.outlet.sent)
+
+    # -- the source's side, any thread ----------------------------------------------------------
+
+    def collect(self, value: Any) -> None:
+        """Accept one record; see ``SourceContext``."""
+        with self.checkpoint_lock:
+            self._collect(value)
+            self._announce()
+
+    def collect_batch(self, values: Sequence[Any]) -> None:
+        """Accept several records; see ``SourceContext``."""
+        with self.checkpoint_lock:
+            for value in values:
+                self._collect(value)
+            self._announce()
+
+    def cancel(self) -> None:
+        """Wake and end whoever collects. From any thread."""
+        with self.checkpoint_lock:
+            self.cancelled = True
+            self.checkpoint_lock.notify_all()
+
+    def _collect(self, value: Any) -> None:
+        if self._strategy is None:
+            while self._room <= 0 and not self.cancelled:
+                self._announce()  # what this batch brought so far may be what demand waits for
+                self.checkpoint_lock.wait()
+        if self.cancelled:
+            raise CancelledError(f"source {self.uid!r} was cancelled")
+        self.offered += 1
+        if self._room > 0:
+            self._room -= 1
+            self._accepted.append(value)
+        else:
+            self._overflow(value)
+
+    def _overflow(self, value: Any) -> None:
+        if self._strategy is OverflowStrategy.DROP:
+            self.dropped += 1
+        elif self._strategy is OverflowStrategy.LATEST:
+            self.dropped += len(self._backlog)
+            self._backlog.clear()
+            self._backlog.append(value)
+        elif self._strategy is OverflowStrategy.BUFFER and len(self._backlog) < self._capacity:
+            self._backlog.append(value)
+        else:
+            self.dropped += 1
+            held = f"a buffer of {self._capacity:,} records" if self._capacity else "no buffer"
+            self._failure = self._failure or SourceOverflowError(
+                f"source {self.uid!r} produced more than the job takes, and has {held}; make the "
+                "job faster, raise buffer_size, or choose overflow='drop' or 'latest'",
+                operator_uid=self.uid,
+            )
+            self._announced = False
+            self._announce()
+            raise self._failure
+
+    def _announce(self) -> None:
+        if not self._announced and (self._accepted or self._failure):
+            self._announced = True
+            self._dispatcher.post(self._on_ready)
+
+    # -- the engine's side ----------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Do nothing: the source begins when there is demand."""
+
+    def on_end(self, _: object = None) -> None:
+        """Note that the source has ended; what it holds is still emitted."""
+        self._ended = True
+        self._dispatcher.schedule(self)
+
+    def inject(self, element: Control) -> Position:
+        """Emit what was accepted, then a control element, under the lock."""
+        with self.checkpoint_lock:
+            self._drain()
+            self.outlet.control(element)
+            return self.position
+
+    def run_slice(self) -> None:
+        """Emit what was accepted."""
+        with self.checkpoint_lock:
+            self._drain()
+            failure = self._failure
+            empty = not self._accepted and not self._backlog
+        if failure is not None:
+            self.outlet.error(failure)
+        elif self._ended and empty and not self.outlet.done:
+            self.outlet.control(EndOfInput())
+            self.outlet.complete()
+
+    def _drain(self) -> None:
+        """Emit the accepted records; the caller holds the lock."""
+        self._announced = False
+        accepted, self._accepted = self._accepted, []
+        now_ms = self._clock.now_ms()
+        for start in range(0, len(accepted), CHUNK_SIZE):
+            values = accepted[start : start + CHUNK_SIZE]
+            position = self.position
+            end = position.plus(len(values))
+            self.outlet.emit(Chunk(values, self.uid, position, end, now_ms))
+
+    def _on_ready(self, _: object) -> None:
+        self._dispatcher.schedule(self)
+
+    def _on_demand(self) -> None:
+        """Take up new demand: first what is held back, then what the source will collect."""
+        with self.checkpoint_lock:
+            self._room = self.outlet.demand - len(self._accepted)
+            while self._backlog and self._room > 0:
+                self._accepted.append(self._backlog.popleft())
+                self._room -= 1
+            self.checkpoint_lock.notify_all()
+        self._dispatcher.schedule(self)
+
+    def _on_cancel(self) -> None:
+        self.cancel()

@@ -1,0 +1,77 @@
+"""Refuses, when a job is built, functions that an operator could not call."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from millstream.core.errors import GraphError
+from millstream.core.expression import Expr
+
+
+def check_function(
+    where: str, function: Any, *, arguments: int = 1, generator: str = "", asynchronous: str = ""
+) -> None:
+    """Refuse what is no plain function of so many arguments.
+
+    Args:
+        where: the method and uid, for the error.
+        function: what the user passed.
+        arguments: how many positional arguments it is called with.
+        generator: what to use instead of a generator function; empty if one is fine.
+        asynchronous: what to use instead of an ``async def``; empty if one is fine.
+
+    Raises:
+        GraphError: with the alternative.
+    """
+    if isinstance(function, Expr):
+        raise GraphError(f"{where} takes a function, not an expression; got {function!r}")
+    if not callable(function):
+        guess = " (did you call it, instead of passing it?)" if function is None else ""
+        raise GraphError(f"{where}: expected a function; got {function!r}{guess}")
+    if is_async(function):
+        if asynchronous:
+            raise GraphError(f"{where}: {name_of(function)} is 'async def'; {asynchronous}")
+    elif generator and inspect.isgeneratorfunction(_call_of(function)):
+        raise GraphError(f"{where}: {name_of(function)} yields, so it is a generator; {generator}")
+    _check_arguments(where, function, arguments)
+
+
+def _check_arguments(where: str, function: Any, arguments: int) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none; the first record will tell
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError as error:
+        plural = "argument" if arguments == 1 else "arguments"
+        raise GraphError(
+            f"{where} calls its function with {arguments} {plural}, but "
+            f"{name_of(function)}{signature} does not take that: {error}"
+        ) from None
+
+
+def is_async(function: Any) -> bool:
+    """Return whether calling it gives a coroutine or an async generator."""
+    call = _call_of(function)
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def is_generator(function: Any) -> bool:
+    """Return whether calling it gives a generator."""
+    return inspect.isgeneratorfunction(_call_of(function))
+
+
+def name_of(function: Any) -> str:
+    """Return a function's name as a user knows it."""
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _call_of(function: Any) -> Any:
+    """Return what has the code: the function, what a partial wraps, or an object's __call__."""
+    while hasattr(function, "func") and hasattr(function, "keywords"):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return type(function).__call__ if callable(function) else function

@@ -1,0 +1,101 @@
+"""``process``: a function of the user's own, with state per key."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from millstream.core.errors import RecordError
+from millstream.core.job_graph import OperatorKind, StateSpec
+from millstream.core.operator import KeyedProcessFunction, ProcessContext
+from millstream.core.state import find_states
+from millstream.operators.definition import RowOperator
+from millstream.operators.function_check import is_generator
+from millstream.operators.key_by import KeyBy
+from millstream.operators.loop import Loop, StateStore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Process(RowOperator):
+    """Call a ``KeyedProcessFunction`` for each record.
+
+    Attributes:
+        function: the user's instance; each run works on a shallow copy.
+        side_outputs: the tags that ``ctx.output`` may be given.
+        key_by: how to find a record's key.
+    """
+
+    function: KeyedProcessFunction[Any, Any]
+    side_outputs: tuple[str, ...]
+    key_by: KeyBy
+    kind = OperatorKind.PROCESS
+    stateful = True
+    ends_segment = True
+
+    def functions(self) -> tuple[Any, ...]:
+        """Return the user's class."""
+        return (type(self.function),)
+
+    def states(self) -> tuple[StateSpec, ...]:
+        """Return the states its class declares."""
+        return tuple(
+            StateSpec(str(each.name), each.kind, getattr(each.type, "__qualname__", str(each.type)))
+            for each in find_states(type(self.function)).values()
+        )
+
+    def options(self) -> Mapping[str, Any]:
+        """Return the side outputs, if there are any."""
+        return {"side_outputs": list(self.side_outputs)} if self.side_outputs else {}
+
+    def write(self, loop: Loop) -> None:
+        """Write the hand-over of the key to each state, and the call."""
+        key, record = self.key_by.write_key(loop), loop.value()
+        live = loop.keep("live", lambda: LiveProcess(self.function, str(loop.uid), loop.states))
+        for state in live.states:
+            loop.line(f"{loop.bind(state)}.key = {key}")
+        function, name = live.function, loop.bind(live.ctx)
+        sides = ", ".join(f"{tag!r}: {loop.side_output(tag)}" for tag in self.side_outputs)
+        loop.prologue(f"{name}.collect = append")
+        loop.prologue(f"{name}.side_outputs = {{{sides}}}")
+        loop.line(f"{name}.current_key = {key}")
+        call = f"{loop.bind(function.process_element)}({record}, {name})"
+        if is_generator(function.process_element):
+            loop.for_each(call)
+        else:
+            loop.emits_main = False  # it appends to the output itself
+            loop.line(f"r = {call}")
+            loop.line(f"if r is not None: {loop.bind(_returned)}(r)")
+
+
+class LiveProcess:
+    """A run's own copy of the user's function, with its context and its states.
+
+    Attributes:
+        function: the copy; the engine calls its ``open`` and ``close``.
+        ctx: what it is given.
+        states: its live states, whose key the loop sets.
+    """
+
+    def __init__(
+        self, function: KeyedProcessFunction[Any, Any], uid: str, store: StateStore
+    ) -> None:
+        self.function = copy.copy(function)
+        self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=_not_open)
+        self.states = []
+        for attribute, descriptor in find_states(type(function)).items():
+            state = store.value_state(uid, str(descriptor.name), descriptor.default)
+            self.function.__dict__[attribute] = state
+            self.states.append(state)
+
+
+def _not_open(value: object) -> None:
+    raise RecordError(f"collect({value!r}) outside process_element: emit only from there")
+
+
+def _returned(value: object) -> None:
+    raise RecordError(
+        f"process_element returned {value!r}, which would be lost; emit by ctx.collect(…), or make "
+        "it a generator and yield"
+    )

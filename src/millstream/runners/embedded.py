@@ -1,0 +1,68 @@
+"""The embedded runner: the whole job inside this process."""
+
+from __future__ import annotations
+
+from millstream.core.job_result import JobResult
+from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
+from millstream.core.settings import EngineSettings
+from millstream.engine.run import JobRun
+from millstream.engine.supervisor import Supervisor
+from millstream.operators.endpoints import SinkOperator, SourceOperator
+from millstream.operators.program import Program
+from millstream.runtime.state.memory import MemoryStateBackend
+
+
+class Execution:
+    """A started job. Call ``wait`` soon: it is what supervises the run."""
+
+    def __init__(self, run: JobRun, supervisor: Supervisor) -> None:
+        self._run = run
+        self._supervisor = supervisor
+
+    def cancel(self) -> None:
+        """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
+        self._run.cancel()
+
+    def wait(self) -> JobResult:
+        """Wait for the end.
+
+        Raises:
+            StuckError: something did not end within its grace time.
+            KeyboardInterrupt: the process was asked to stop; the job has been cancelled.
+        """
+        return self._supervisor.wait()
+
+
+class EmbeddedRunner:
+    """Runs jobs in threads of this process.
+
+    Args:
+        clock: where time comes from.
+        spawner: what starts threads.
+    """
+
+    def __init__(self, clock: Clock | None = None, spawner: Spawner | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._spawner = spawner or ThreadSpawner()
+
+    def start(self, program: Program, settings: EngineSettings) -> Execution:
+        """Start a job.
+
+        Raises:
+            ConfigError: a source or a sink finds that it cannot run; nothing was started.
+        """
+        for definition in program.definitions.values():
+            if isinstance(definition, SourceOperator):
+                definition.source.validate()
+            elif isinstance(definition, SinkOperator):
+                definition.sink.validate()
+        run = JobRun(
+            program,
+            settings,
+            clock=self._clock,
+            spawner=self._spawner,
+            states=MemoryStateBackend(),
+        )
+        supervisor = Supervisor(run, settings, self._clock)
+        run.start()
+        return Execution(run, supervisor)

@@ -1,0 +1,1 @@
+"""What runs beside the operators: state, and later timers, checkpoints and metrics."""
