@@ -6,7 +6,12 @@ import inspect
 from typing import Any
 
 from millstream.api.place import Place
-from millstream.api.record_type import check_fields, check_key_field, check_key_function
+from millstream.api.record_type import (
+    check_fields,
+    check_key_field,
+    check_key_function,
+    promises_key_type,
+)
 from millstream.core.aggregate import Aggregate
 from millstream.core.errors import GraphError
 from millstream.core.expression import Expr, fields
@@ -38,7 +43,7 @@ def key_selector(place: Place, where: str, key: Any, more: tuple[str, ...]) -> K
         check_fields(where, place.record_type, names)
         for name in names:
             check_key_field(where, place.record_type, name)
-        return KeyBy(names, names)
+        return KeyBy(names, names, typed=promises_key_type(place.record_type, names))
     if more:
         raise GraphError(f"{where}: several keys must all be field names; got {key!r}")
     place.check(

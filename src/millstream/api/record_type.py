@@ -54,6 +54,16 @@ def check_key_field(where: str, record_type: Any, name: str) -> None:
         check_key_type(kind, f"{where}: field {name!r} of {record_type.__name__}")
 
 
+def promises_key_type(record_type: Any, names: tuple[str, ...]) -> bool:
+    """Return whether a decoder has made sure of the key: one field, of a type that is exact.
+
+    The record type is known only where a decoder made the records, and msgspec puts exactly a
+    ``str``, ``bytes`` or ``int`` where the type says so.
+    """
+    kinds = [(fields_of(record_type) or {}).get(name) for name in names]
+    return kinds[0] in (str, bytes, int) and len(kinds) == 1
+
+
 def check_key_function(where: str, function: Callable[..., Any]) -> None:
     """Refuse a key function whose declared result cannot be a key."""
     try:

@@ -166,7 +166,7 @@ def _more(count: int) -> str:
 
 def _import_rich() -> tuple[Any, Any, Any]:
     try:
-        from rich import console, table, text  # noqa: PLC0415  # slow to load, for tables only
+        from rich import console, table, text  # slow to load, for tables only
     except ImportError as error:
         raise ConfigError("console sink: format='table' needs rich: pip install rich") from error
     return console.Console, table.Table, text.Text

@@ -115,7 +115,8 @@ class CsvRows(Lines):
         return row
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(self._row, self._lines(), self.starts)
+        # A list's iterator, because it has a length hint: that tells the engine which row failed.
+        return iter(list(map(self._row, self._lines(), self.starts)))
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -188,12 +189,24 @@ def _find_rows(
             if len(spans) == CHUNK_SIZE:
                 break
     except csv.Error as error:
+        if spans:  # those are good; the next block begins with the row that is not
+            return spans, None if faulty else cells, start
+        if _is_unreadable(format, text.split("\n", start + 1)[start]):
+            return [(start, start + 1)], None, start + 1  # the decoder's to refuse: one bad record
         at = None if line is None else line + start
         raise SourceError(
             f"{_where(reader, at)}: {error}; is a quote never closed there? "
             "If cells may be longer, call csv.field_size_limit(…) in the job file"
         ) from error
     return spans, None if faulty else cells, start
+
+
+def _is_unreadable(format: CsvFormat, line: str) -> bool:
+    try:
+        list(format.rows([line]))
+    except csv.Error:
+        return True
+    return False
 
 
 def _decode(block: bytes, encoding: str) -> tuple[str, bool]:

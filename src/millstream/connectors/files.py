@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -184,7 +183,7 @@ class AtomicFile:
         self.finished = False
         # Not by the tempfile module: that would keep the result from everyone but its owner.
         # 50: a name may have 255 bytes, and a character up to 4.
-        self.temporary = self.path.with_name(f".{self.path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        self.temporary = self.path.with_name(f".{self.path.name[:50]}.{os.urandom(4).hex()}.tmp")
         with self._errors():
             self._file = self.temporary.open("xb", buffering=READ_BYTES)
 

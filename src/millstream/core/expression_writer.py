@@ -45,6 +45,7 @@ _NUMBERS = (bool, int, float)
 _NULL = type(None)
 
 _MAX_DEPTH = 30  # nested levels; CPython's tokenizer allows 200 brackets, a level opens up to five
+_MAX_BRANCHES = 500  # of a `when`: Python nests each in the one before, and refuses some 1,500
 _MAX_INLINE = 100  # characters of a constant written into the code
 _MAX_INLINE_BITS = 64  # repr() of huge integers is slow and, past 4,300 digits, refused
 
@@ -235,6 +236,8 @@ class ExpressionWriter:
         return Rendered(" <= ".join(parts), False, bool, _COMPARE)
 
     def _case(self, node: Case) -> Rendered:
+        if len(node.branches) > _MAX_BRANCHES:
+            return self._interpreted(node)
         code, values = "", []
         for condition, each in node.branches:
             test, value = self.truth(condition), self.value(each)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -242,4 +243,5 @@ class JobGraph:
 
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)  # in the repr of a user's object: per process
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ ever run twice. ``length_hint`` tells which record it was, at no cost while noth
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from operator import length_hint
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from millstream.core.codec import Decoder, Lines
+from millstream.core.expression_value import is_mapping
 from millstream.operators.definition import RowOperator
 from millstream.operators.loop import AccessKind, Loop, StateStore
 from millstream.operators.process import LiveProcess
@@ -204,7 +205,7 @@ class Segment:
             values = self._decode(values, self._decoder[1])
         if self._loop.fallbacks:
             if self._access is None and len(values):
-                self._access = "item" if isinstance(values[0], Mapping) else "attribute"
+                self._access = "item" if is_mapping(values[0]) else "attribute"
                 self._write(self._access)
             else:
                 self._adapt()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from millstream.core.accounting import TaskTimes
 from millstream.core.element import Chunk, Control, EndOfInput, Position
@@ -15,6 +16,7 @@ from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.segment import RecordFailed, Segment
 
+_LEAST_AMPLIFICATION = 1 / 64  # what a chain that emits nothing may take per record asked for
 _NOWHERE = Chunk((), "", Position(None, 0), Position(None, 0), 0)
 
 
@@ -68,7 +70,7 @@ class Task:
             )  # fmt: skip
         self.taken = 0  # records, from all inputs
         self._emitted = 0  # records, from the chunk in hand
-        self._amplification = 1.0  # records out per record in, where that is more than one
+        self._amplification = 1.0  # records out per record in, measured
         self._times_ns = {"busy": 0, "backpressured": 0, "idle": 0}
         self._waiting = "idle"
         self._now_ns = dispatcher.clock.monotonic_ns
@@ -149,7 +151,7 @@ class Task:
             if not isinstance(chunk, Chunk):
                 break
             records = len(chunk.values)
-            if records > outlet.demand:
+            if records * self._amplification > outlet.demand:
                 break
             queue.popleft()
             inlet.queued -= records
@@ -158,10 +160,26 @@ class Task:
             ran = True
             if segment is not None:
                 chunk.values = segment.run(chunk.values)  # the chunk is ours alone
+                self._amplify(len(chunk.values) / records)
+                if len(chunk.values) > outlet.demand:
+                    self._park(chunk.values)
+                    break
                 if not chunk.values:
                     continue
             outlet.emit(chunk)
         return ran
+
+    def _amplify(self, ratio: float) -> None:
+        """Note how many records one becomes; down it goes slowly, for it may go up at any time."""
+        before = self._amplification
+        after = ratio if ratio > before else before + (ratio - before) / 8
+        self._amplification = max(after, _LEAST_AMPLIFICATION)
+
+    def _park(self, values: Sequence[Any]) -> None:
+        """Keep what the one output has no demand for."""
+        self._parked.append((next(iter(self.outlets)), values))
+        self._emissions = iter(())
+        self._send_parked()
 
     def _take(self, room: int) -> None:
         number = self._next_inlet()
@@ -216,7 +234,7 @@ class Task:
             return
         self._emissions = None
         ratio = self._emitted / (len(self._origin.values) or 1)
-        self._amplification = max(1.0, (self._amplification + ratio) / 2)
+        self._amplify(ratio)
         if self._then is not None:
             self._send_control(self._then)
             self._then = None
@@ -265,7 +283,7 @@ class Task:
                 self._complete()
                 return
         if room > 0:
-            share = room if self._direct is not None else self._share(room)
+            share = self._share(room)
             for inlet in self.inlets:
                 inlet.top_up(share)
 

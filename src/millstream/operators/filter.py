@@ -31,7 +31,7 @@ class Filter(RowOperator):
         """Write ``if not condition(v): continue``, counting."""
         record = loop.value()
         if isinstance(self.condition, Expr):
-            loop.expression(self.condition, "c")
+            loop.condition(self.condition, "c")
             loop.keep_if("c")
         else:
             loop.keep_if(f"{loop.bind(self.condition)}({record})")

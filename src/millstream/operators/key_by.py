@@ -19,10 +19,12 @@ class KeyBy(RowOperator):
     Attributes:
         key: field names, an expression, or a function.
         names: what the key's parts are called in results.
+        typed: the records' type promises the key's type, so that no record's need be looked at.
     """
 
     key: tuple[str, ...] | Expr | Callable[[Any], Hashable]
     names: tuple[str, ...]
+    typed: bool = False
     kind = OperatorKind.KEY_BY
 
     def functions(self) -> tuple[Any, ...]:
@@ -39,7 +41,7 @@ class KeyBy(RowOperator):
 
     def write_key(self, loop: Loop) -> str:
         """Return the variable with the record's key, computing it if no operator has yet."""
-        return loop.key(lambda variable: self._write(loop, variable))
+        return loop.key(lambda variable: self._write(loop, variable), check=not self.typed)
 
     def _write(self, loop: Loop, variable: str) -> None:
         if not isinstance(self.key, tuple):

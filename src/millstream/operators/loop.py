@@ -7,12 +7,14 @@ traceback through generated code finds the operator that failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
+from millstream.core.errors import RecordError
 from millstream.core.expression import Expr
-from millstream.core.expression_code import NameSpace, render
+from millstream.core.expression_code import NameSpace, render, render_condition
+from millstream.core.expression_value import is_mapping
 from millstream.core.key import check_key
 
 AccessKind = Literal["item", "attribute"]
@@ -44,16 +46,19 @@ class Fallback:
 
     __slots__ = ("access", "evaluate", "mismatches")
 
-    def __init__(self, expression: Expr, access: AccessKind) -> None:
-        self.evaluate = expression.evaluate
+    def __init__(self, evaluate: Callable[[Any], Any], access: AccessKind) -> None:
+        self.evaluate = evaluate
         self.access = access
         self.mismatches = 0
 
     def __call__(self, record: Any) -> Any:
         """Return the expression's value, or raise what names the field and the record."""
-        if isinstance(record, Mapping) is not (self.access == "item"):
+        if is_mapping(record) is not (self.access == "item"):
             self.mismatches += 1
-        return self.evaluate(record)
+        try:
+            return self.evaluate(record)
+        except RecordError as error:
+            raise error from error.__cause__  # not also from what the fast code said
 
 
 class Loop:
@@ -141,12 +146,19 @@ class Loop:
         of record, a true error); an expression is pure, so it is then evaluated again with care.
         A ``try`` costs nothing on CPython 3.11 while nothing is raised.
         """
-        record = self.value()
-        fallback = Fallback(expression, self.access)
+        code = render(expression, self.value(), self.access, self.names).code
+        self._careful(code, expression.evaluate, into)
+
+    def condition(self, expression: Expr, into: str) -> None:
+        """Compute whether a condition holds into a variable; null does not."""
+        code = render_condition(expression, self.value(), self.access, self.names).code
+        self._careful(code, expression.holds, into)
+
+    def _careful(self, code: str, evaluate: Callable[[Any], Any], into: str) -> None:
+        fallback = Fallback(evaluate, self.access)
         self.fallbacks.append(fallback)
-        code = render(expression, record, self.access, self.names).code
         self.line(f"try: {into} = {code}")
-        self.line(f"except Exception: {into} = {self.bind(fallback)}({record})")
+        self.line(f"except Exception: {into} = {self.bind(fallback)}(v)")
 
     def compute(self, function: Any, into: str) -> None:
         """Compute a function or an expression of the record into a variable."""
@@ -185,19 +197,21 @@ class Loop:
             self.counters[key] = f"n{len(self.counters)}"
         return self.counters[key]
 
-    def key(self, compute: Callable[[str], None]) -> str:
+    def key(self, compute: Callable[[str], None], *, check: bool) -> str:
         """Return the variable that holds the record's key, computed and checked once.
 
         Args:
             compute: writes the lines that put the key into the variable it is given.
+            check: look at the type of each record's key.
         """
         if self._key is None:
             self._key = "k"
             compute("k")
-            self.write_key_check("k")
+            if check:
+                self._write_key_check("k")
         return self._key
 
-    def write_key_check(self, key: str) -> None:
+    def _write_key_check(self, key: str) -> None:
         """Refuse a key of another type than the first one's: one `is` per record."""
         kind, check = self.fresh("kind"), self.bind(self.keep("key", _KeyCheck))
         self.prologue(f"{kind} = {check}.kind")

@@ -324,6 +324,15 @@ def test_constants_alone_make_python_warn_of_nothing(constant: Expr) -> None:
     check(when(constant).then(constant).otherwise(it), [None, 1])
 
 
+@pytest.mark.parametrize("count", [100, 3000])
+def test_a_wide_expression_still_compiles(count: int) -> None:
+    choice = when(it == 0).then("0")
+    for number in range(1, count):
+        choice = choice.when(it == number).then(str(number))
+    check(choice.otherwise("none"), [count - 1, count, None])
+    check(reduce(operator.or_, [it == number for number in range(count)]), [count - 1, count, None])
+
+
 # -- compiled functions -------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from millstream.core.job_graph import Access, JobGraph
 from millstream.graph.explain.layout import layout
 from millstream.graph.explain.svg_graph import STYLES, boxes_and_arrows, draw
 from millstream.graph.explain.svg_text import (
-    NAME,
+    PLAIN,
     SMALL,
     STYLE,
     number,
@@ -43,7 +43,6 @@ def to_svg(stream_graph: StreamGraph, job_graph: JobGraph) -> str:
     graph_top = MARGIN + head_height + MARGIN
     foot_top = graph_top + placed.height + 1.5 * MARGIN
     width, height = number(room + 2 * MARGIN), number(foot_top + foot_height + MARGIN)
-    left = MARGIN + (room - placed.width) / 2
     title = escape(printable(f"Job {job_graph.job}: {counts(job_graph)}"))
     lines = [
         '<svg xmlns="http://www.w3.org/2000/svg" class="ms-graph" role="img" '
@@ -57,7 +56,7 @@ def to_svg(stream_graph: StreamGraph, job_graph: JobGraph) -> str:
         "</defs>",
         f'<rect class="ms-page" width="{width}" height="{height}"/>',
         *_group(MARGIN, MARGIN, head),
-        *_group(left, graph_top, draw(job_graph, placed)),
+        *_group(MARGIN, graph_top, draw(job_graph, placed)),
         *_group(MARGIN, foot_top, foot),
         "</svg>",
     ]
@@ -71,7 +70,7 @@ def _group(x: float, y: float, lines: list[str]) -> list[str]:
 def _head(job_graph: JobGraph, room: float) -> tuple[list[str], float]:
     """Return the title, the size and the guarantee, and how high they are."""
     delivery = f"delivery {job_graph.guarantee}: {printable(job_graph.guarantee_reason)}"
-    facts = [f"{job_graph.mode}, {counts(job_graph)}", *wrap(delivery, NAME, room)]
+    facts = [f"{job_graph.mode}, {counts(job_graph)}", *wrap(delivery, PLAIN, room)]
     lines = [text_element("title", (0, 18), job_graph.job, room)]
     for index, fact in enumerate(facts):
         lines.append(text_element("plain", (0, 42 + index * LINE), fact, room))

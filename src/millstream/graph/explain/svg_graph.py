@@ -33,7 +33,7 @@ from millstream.graph.explain.wording import (
 )
 
 # All in px.
-BOX_WIDTHS = (200.0, 310.0)  # least and most
+BOX_WIDTHS = (200.0, 340.0)  # least and most
 HEAD = 26.0  # the strip of a box that says which task it is
 INSET = 16.0  # from a box's side to its text
 LINE = 17.0

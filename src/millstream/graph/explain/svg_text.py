@@ -7,7 +7,8 @@ from html import escape
 
 from millstream.graph.explain.wording import printable
 
-NAME, SMALL, TITLE = 13.0, 11.5, 19.0  # sizes of text, px
+# Sizes of text as measured, px; the style below has them as drawn. Bold is a tenth wider.
+PLAIN, NAME, SMALL, TITLE = 13.0, 1.1 * 13, 11.5, 1.1 * 19
 
 STYLE = """
 .ms-graph { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -93,7 +94,7 @@ def text_element(
         at_end: ``at`` is where the text ends.
     """
     full = printable(text)
-    size = {"title": TITLE, "plain": NAME, "name": NAME, "generated": NAME}.get(style, SMALL)
+    size = {"title": TITLE, "plain": PLAIN, "name": NAME, "generated": PLAIN}.get(style, SMALL)
     short = shorten(full, size, room, code=style == "code")
     tip = "" if short == full else f"<title>{escape(full)}</title>"
     anchor = ' text-anchor="end"' if at_end else ""
