@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from millstream.control.wiring import explain as explain
     from millstream.control.wiring import run as run
     from millstream.control.wiring import start as start
+    from millstream.core import errors as errors
     from millstream.core.aggregate import count as count
     from millstream.core.aggregate import max as max
     from millstream.core.aggregate import mean as mean

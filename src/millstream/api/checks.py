@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
-from millstream.api.place import Place
+from millstream.api.place import Place, located
 from millstream.api.record_type import (
     check_fields,
     check_key_field,
@@ -15,12 +16,14 @@ from millstream.api.record_type import (
 from millstream.core.aggregate import Aggregate
 from millstream.core.errors import GraphError
 from millstream.core.expression import Expr, fields
+from millstream.core.function_kind import is_async
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
 from millstream.core.source import Boundedness
+from millstream.core.state import ValueStateDescriptor, find_states
 from millstream.graph.stream_graph import StreamNode
 from millstream.operators.endpoints import SourceOperator
-from millstream.operators.function_check import check_function, is_async
+from millstream.operators.function_check import check_function
 from millstream.operators.key_by import KeyBy
 from millstream.operators.map_async import MapAsync
 
@@ -46,6 +49,11 @@ def key_selector(place: Place, where: str, key: Any, more: tuple[str, ...]) -> K
         return KeyBy(names, names, typed=promises_key_type(place.record_type, names))
     if more:
         raise GraphError(f"{where}: several keys must all be field names; got {key!r}")
+    if isinstance(key, list | tuple):
+        several = ", ".join(map(repr, key))
+        raise GraphError(
+            f"{where}: expected a function; got {key!r}; for several fields write key_by({several})"
+        )
     place.check(
         where,
         key,
@@ -111,8 +119,22 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
             raise GraphError(
                 f"{where}: {type(function).__name__}.{name} is 'async def'; {IN_ENGINE}"
             )
+    for name, value in vars(function).items():
+        if isinstance(value, ValueStateDescriptor):
+            raise GraphError(
+                f"{where}: the state {name!r} is set on the instance; declare it in the body of "
+                f"class {type(function).__name__}, where the graph finds it"
+            )
+    with located(where):
+        find_states(type(function))
     if isinstance(side_outputs, str):
         raise GraphError(f"{where}: side_outputs must be a list; write [{side_outputs!r}]")
+    if not isinstance(side_outputs, Sequence) or not all(
+        isinstance(tag, str) and tag for tag in side_outputs
+    ):
+        raise GraphError(f"{where}: side_outputs must be a list of names; got {side_outputs!r}")
+    if len(set(side_outputs)) < len(side_outputs):
+        raise GraphError(f"{where}: side_outputs names one twice: {side_outputs!r}")
 
 
 def refuse_unbounded(place: Place, where: str) -> None:

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar, overload
 
-from millstream.api.definition_site import definition_site
-from millstream.api.place import Place
+from millstream.api.place import Place, located
 from millstream.api.stream import Stream
 from millstream.core.connector import find_connector
 from millstream.core.errors import ConfigError, GraphError
@@ -131,21 +130,21 @@ class Job:
         Raises:
             ConfigError: an option is refused. GraphError: so is the uid.
         """
-        site = definition_site()
-        where = f"source {uid!r} at {site}"
-        if isinstance(source, str):
-            made = find_connector(source).make_source(options)
-        elif options:
-            raise ConfigError(
-                f"{where}: unknown options {', '.join(sorted(options))}; options like these are "
-                "for a connector given by name"
-            )
-        else:
-            made = as_source(source, boundedness)
+        place = Place(self.stream_graph, self.chaining)
+        where = place.where("source", uid)
+        with located(where):
+            if isinstance(source, str):
+                made = as_source(find_connector(source).make_source(options), boundedness)
+            elif options:
+                raise ConfigError(
+                    f"unknown options {', '.join(sorted(options))}; options like these are for a "
+                    "connector given by name"
+                )
+            else:
+                made = as_source(source, boundedness)
         strategy = self._overflow(where, made, overflow, buffer_size)
         size = buffer_size or (BUFFER_SIZE if strategy is OverflowStrategy.BUFFER else 0)
         record_type = made.decoder.type if made.decoder else None
-        place = Place(self.stream_graph, self.chaining)
         definition = SourceOperator(made, strategy, size)
         return Stream(place.add(definition, uid, record_type=record_type, inputs=()))
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from millstream.api.definition_site import definition_site
 from millstream.api.record_type import check_fields
+from millstream.core.errors import ConfigError
 from millstream.core.expression import Expr, fields
 from millstream.graph.stream_graph import StreamEdge, StreamGraph
 from millstream.operators.definition import OperatorDefinition
 from millstream.operators.function_check import check_function
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Let errors from below, which know no job, begin with where in the user's code they arose."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error.__cause__
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from millstream.core.errors import GraphError
+from millstream.core.function_kind import name_of
 from millstream.core.key import check_key_type
 
 
 def fields_of(record_type: Any) -> dict[str, Any] | None:
     """Return a typed record's fields with their types, or None where they are not known."""
-    if not isinstance(record_type, type) or issubclass(record_type, dict):
+    if not isinstance(record_type, type):
         return None
-    typed = any(
+    typed = typing.is_typeddict(record_type) or any(
         hasattr(record_type, mark)
         for mark in ("__struct_fields__", "__dataclass_fields__", "_fields")
     )
     if not typed:
         return None
     try:
-        return typing.get_type_hints(record_type)
+        hints = typing.get_type_hints(record_type)
     except (NameError, TypeError):  # a type only the checker can see; the records will tell
         return None
+    return hints or dict.fromkeys(getattr(record_type, "_fields", ()), Any)
 
 
 def check_fields(where: str, record_type: Any, names: Iterable[str]) -> None:
@@ -37,7 +40,8 @@ def check_fields(where: str, record_type: Any, names: Iterable[str]) -> None:
     if fields is None:
         return
     for name in names:
-        if name in fields or hasattr(record_type, name):
+        attribute = not typing.is_typeddict(record_type) and hasattr(record_type, name)
+        if name in fields or attribute:
             continue
         near = difflib.get_close_matches(name, fields, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
@@ -49,8 +53,8 @@ def check_fields(where: str, record_type: Any, names: Iterable[str]) -> None:
 
 def check_key_field(where: str, record_type: Any, name: str) -> None:
     """Refuse a key field whose declared type cannot be a key."""
-    kind = (fields_of(record_type) or {}).get(name)
-    if kind is float or (isinstance(kind, type) and issubclass(kind, list | dict | set)):
+    declared = (fields_of(record_type) or {}).get(name)
+    for kind in _refused(declared):
         check_key_type(kind, f"{where}: field {name!r} of {record_type.__name__}")
 
 
@@ -67,10 +71,17 @@ def promises_key_type(record_type: Any, names: tuple[str, ...]) -> bool:
 def check_key_function(where: str, function: Callable[..., Any]) -> None:
     """Refuse a key function whose declared result cannot be a key."""
     try:
-        kind = typing.get_type_hints(function).get("return")
+        declared = typing.get_type_hints(function).get("return")
     except (NameError, TypeError):
         return
-    if kind is float or (isinstance(kind, type) and issubclass(kind, list | dict | set)):
-        check_key_type(
-            kind, f"{where}: the result of {getattr(function, '__qualname__', function)}"
-        )
+    for kind in _refused(declared):
+        check_key_type(kind, f"{where}: the result of {name_of(function)}")
+
+
+def _refused(declared: Any) -> Iterator[type]:
+    """Yield what is certainly no key in a declared type: itself, or a member of a union."""
+    is_union = typing.get_origin(declared) in (typing.Union, types.UnionType)
+    for member in typing.get_args(declared) if is_union else (declared,):
+        kind = typing.get_origin(member) or member
+        if isinstance(kind, type) and issubclass(kind, float | list | dict | set):
+            yield kind

@@ -13,13 +13,14 @@ from millstream.api.checks import (
     key_selector,
     refuse_unbounded,
 )
-from millstream.api.place import Place
+from millstream.api.place import Place, located
 from millstream.core.aggregate import Aggregate
 from millstream.core.connector import find_connector
 from millstream.core.duration import Duration, parse_duration_ms
 from millstream.core.element import CHUNK_SIZE
 from millstream.core.errors import ConfigError, GraphError
 from millstream.core.expression import Expr
+from millstream.core.function_kind import is_async
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
 from millstream.core.sink import AsyncSink, Sink, as_sink
@@ -27,7 +28,7 @@ from millstream.operators.aggregate import AggregateBy
 from millstream.operators.endpoints import SinkOperator, Union
 from millstream.operators.filter import Filter
 from millstream.operators.flat_map import FlatMap
-from millstream.operators.function_check import check_function, is_async
+from millstream.operators.function_check import check_function
 from millstream.operators.key_by import KeyBy
 from millstream.operators.loop import MISSING
 from millstream.operators.map import Map
@@ -147,6 +148,8 @@ class Stream(Generic[T]):
         """
         where = self._place.where("map_async", uid)
         timeout_ms = None if timeout is None else parse_duration_ms(timeout, f"{where}: timeout")
+        if timeout_ms == 0:
+            raise GraphError(f"{where}: timeout must be 1 ms or more; got {timeout!r}")
         definition = MapAsync(function, "record", ordered, capacity, timeout_ms, retry)
         return self._async(where, definition, uid)
 
@@ -154,6 +157,11 @@ class Stream(Generic[T]):
         self, where: str, definition: MapAsync, uid: str | None, record_type: Any = None
     ) -> Stream[Any]:
         check_map_async(where, definition)
+        if uid is None:
+            raise GraphError(
+                f"{where} awaits its function, so it needs uid=…: a checkpoint keeps under it what "
+                "is in flight"
+            )
         return Stream(self._place.add(definition, uid, record_type=record_type))
 
     # -- by key, several streams ----------------------------------------------------------------
@@ -228,7 +236,10 @@ class Stream(Generic[T]):
         declared = self._place.graph.node(self._place.node).side_outputs
         if tag not in declared:
             has = ", ".join(declared) or "none"
-            raise GraphError(f"{self._place.node!r} has no side output {tag!r}; it declares: {has}")
+            where = self._place.where("side_output", None)
+            raise GraphError(
+                f"{where}: {self._place.node!r} has no side output {tag!r}; it declares: {has}"
+            )
         return Stream(self._place.side(tag))
 
     # -- the end --------------------------------------------------------------------------------
@@ -248,13 +259,19 @@ class Stream(Generic[T]):
             uid: names the sink.
             options: the options of a connector given by name.
         """
-        if isinstance(sink, str):
-            made = find_connector(sink).make_sink(options)
-        elif options:
-            where = self._place.where("sink", uid)
-            raise ConfigError(f"{where}: unknown options {', '.join(sorted(options))}")
-        else:
-            made = as_sink(sink)
+        where = self._place.where("sink", uid)
+        with located(where):
+            if isinstance(sink, str):
+                made = as_sink(find_connector(sink).make_sink(options))
+            elif options:
+                raise ConfigError(
+                    f"unknown options {', '.join(sorted(options))}; options like these are for a "
+                    "connector given by name"
+                )
+            else:
+                made = as_sink(sink)
+        if made is not sink and not isinstance(sink, str):
+            check_function(where, sink)
         self._place.add(SinkOperator(made), uid)
 
     def disable_chaining(self) -> Self:

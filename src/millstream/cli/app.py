@@ -8,7 +8,7 @@ import typer
 
 from millstream.api.job import Job
 from millstream.cli.commands import explain_job, run_job, version_text
-from millstream.control.job_file import load_job
+from millstream.control.job_file import load_job, refuse_while_loading
 from millstream.core.errors import ConfigError
 
 _JobArgument = Annotated[
@@ -48,6 +48,7 @@ def main(job: Job) -> None:
     """
     if not isinstance(job, Job):
         raise ConfigError(f"main(job): expected a Job; got {job!r}")
+    refuse_while_loading()
     app = typer.Typer(help=f"The job {job.name!r}.", **_OPTIONS)  # type: ignore[arg-type]
 
     @app.command()

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import NoReturn
 
 from millstream.api.job import Job
 from millstream.control.wiring import explain, start
-from millstream.core.errors import ConfigError, FatalError, InconsistentError, MillstreamError
+from millstream.core.errors import (
+    ConfigError,
+    FatalError,
+    InconsistentError,
+    MillstreamError,
+    StuckError,
+)
+from millstream.runners.embedded import Execution
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
@@ -20,10 +29,23 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def run_job(load: Callable[[], Job]) -> None:
     """Run a job; its report goes to standard error, so that sinks may have standard output."""
+    execution: Execution | None = None
     try:
-        result = start(load()).wait()
+        execution = start(load())
+        result = execution.wait()
     except KeyboardInterrupt:
+        if execution is not None and not execution.ended:
+            _abandon("interrupted a second time: left at once", EXIT_INTERRUPTED)
+        if execution is None:
+            _leave("cancelled", EXIT_INTERRUPTED)
+        result = execution.result()
+        print(result.report(), file=sys.stderr)
+        if result.error is not None:
+            _show(result.error)
         _leave("cancelled", EXIT_INTERRUPTED)
+    except StuckError as error:
+        _show(error)
+        _abandon("", EXIT_FAILED)
     except MillstreamError as error:
         _leave_with(error)
     print(result.report(), file=sys.stderr)
@@ -45,18 +67,37 @@ def version_text() -> str:
 
 
 def _leave_with(error: BaseException) -> NoReturn:
+    _show(error)
     if isinstance(error, ConfigError):
-        _leave(f"error: {error}", EXIT_CONFIG)
-    if isinstance(error, InconsistentError):
-        _leave(f"error: {error}", EXIT_INCONSISTENT)
+        sys.exit(EXIT_CONFIG)
+    sys.exit(EXIT_INCONSISTENT if isinstance(error, InconsistentError) else EXIT_FAILED)
+
+
+def _show(error: BaseException) -> None:
     if error.__cause__ is not None and isinstance(error, FatalError):
         # The user's own traceback first: it is what they can mend.
         traceback.print_exception(error.__cause__)
-        _leave(f"\nerror: {error}", EXIT_FAILED)
-    _leave(f"error: {error}", EXIT_FAILED)
+        print(file=sys.stderr)
+    elif not isinstance(error, ConfigError | FatalError):
+        traceback.print_exception(error)  # ours to mend
+        print(file=sys.stderr)
+    for line in (f"error: {error}", *getattr(error, "__notes__", ())):
+        print(line, file=sys.stderr)
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
-    sys.stdout.flush()
+    print(message, file=sys.stderr)
     sys.exit(code)
+
+
+def _abandon(message: str, code: int) -> NoReturn:
+    """End the process although threads of it are stuck.
+
+    ``sys.exit`` would wait for those of ``asyncio.to_thread``, and for any the user's code made.
+    """
+    if message:
+        print(message, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
+            stream.flush()
+    os._exit(code)

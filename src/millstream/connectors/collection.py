@@ -105,6 +105,9 @@ def sink(into: MutableSequence[T]) -> CollectionSink[T]:
     After a run that failed or was cancelled the list has what came so far; a restart of the run
     appends its records again.
 
+    Args:
+        into: a list, or another sequence that can be appended to.
+
     Raises:
         ConfigError: ``into`` is not a list.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millstream.api.job import Job
+from millstream.control.job_file import refuse_while_loading
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import Guarantee, JobGraph
 from millstream.core.job_result import JobResult
@@ -36,6 +37,7 @@ def start(job: Job) -> Execution:
     Raises:
         ConfigError: the job cannot run; nothing was started.
     """
+    refuse_while_loading()
     program = Program(plan(job), job.stream_graph.definitions())
     return EmbeddedRunner().start(program, job.engine)
 

@@ -8,7 +8,7 @@ strategy or thrown away by a cancel.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,6 @@ class Account:
     operators: tuple[OperatorCounts, ...] = ()
     edges: tuple[EdgeCounts, ...] = ()
     tasks: tuple[TaskTimes, ...] = ()
-    notes: tuple[str, ...] = field(default=())
 
     def violations(self) -> Iterator[str]:
         """Yield a sentence for each count that does not add up."""
@@ -99,12 +98,20 @@ class Account:
                 )
 
     def operator(self, operator_id: str) -> OperatorCounts:
-        """Return the counts of one operator."""
-        return next(counts for counts in self.operators if counts.id == operator_id)
+        """Return the counts of one operator.
+
+        Raises:
+            KeyError: there is none of that id.
+        """
+        return {counts.id: counts for counts in self.operators}[operator_id]
 
     def edge(self, name: str) -> EdgeCounts:
-        """Return the counts of one edge, named ``from -> to``."""
-        return next(counts for counts in self.edges if counts.name == name)
+        """Return the counts of one edge, named ``from -> to``.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return {counts.name: counts for counts in self.edges}[name]
 
 
 def _difference(records: int) -> str:

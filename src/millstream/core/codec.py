@@ -47,11 +47,6 @@ class Lines(Sequence[bytes]):
             self._cut = self.block.split(b"\n")[:-1]
         return self._cut
 
-    def _take(self, cut: list[bytes]) -> None:
-        self._block = None
-        self._count = len(cut)
-        self._cut = cut
-
     def __len__(self) -> int:
         return self._count
 
@@ -63,11 +58,19 @@ class Lines(Sequence[bytes]):
     @overload
     def __getitem__(self, index: slice) -> Lines: ...
     def __getitem__(self, index: int | slice) -> bytes | Lines:
-        if isinstance(index, int):
-            return self._lines()[index]
-        part = Lines(b"", 0)
-        part._take(self._lines()[index])
-        return part
+        return self._lines()[index] if isinstance(index, int) else Lines.of(self._lines()[index])
+
+    @classmethod
+    def of(cls, lines: list[bytes]) -> Lines:
+        """Return lines that are cut already, each without its newline."""
+        made = cls(b"", 0)
+        made._take(lines)
+        return made
+
+    def _take(self, cut: list[bytes]) -> None:
+        self._block = None
+        self._count = len(cut)
+        self._cut = cut
 
 
 class Decoder(ABC, Generic[T]):
@@ -75,9 +78,12 @@ class Decoder(ABC, Generic[T]):
 
     Attributes:
         type: the type of the values, where it is known; the compiler reads it.
+        skips_blank_lines: lines of nothing but white space are no records; they are counted as
+            filtered by the source.
     """
 
     type: Any = None
+    skips_blank_lines = False
 
     @abstractmethod
     def decode(self, raw: bytes) -> T:
@@ -98,10 +104,11 @@ class Decoder(ABC, Generic[T]):
 class JsonDecoder(Decoder[T]):
     """JSON by ``msgspec``: into a Struct, a dataclass, or plain dicts and lists."""
 
+    skips_blank_lines = True
+
     def __init__(self, type: type[T] | Any = Any) -> None:
         self.type = None if type is Any else type
         self._decoder = msgspec.json.Decoder(type)
-        self.decode_raw = self._decoder.decode  # what the compiled chain calls: no frame of ours
 
     def decode(self, raw: bytes) -> T:
         """Return the value of one JSON document."""

@@ -89,7 +89,7 @@ def find_connector(name: str) -> Connector:
         )
     try:
         connector = matches[0].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:  # no such module, no such name in it
         raise ConfigError(f"connector {name!r} cannot be imported: {error}") from error
     if not isinstance(connector, Connector):
         raise ConfigError(

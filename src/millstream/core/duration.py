@@ -12,6 +12,7 @@ Duration = str | timedelta
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+_LONGEST_MS = 100 * 365 * _UNIT_MS["d"]  # a century: what the system's own timers can still count
 
 
 def parse_duration_ms(value: Duration, option: str = "duration") -> int:
@@ -22,7 +23,7 @@ def parse_duration_ms(value: Duration, option: str = "duration") -> int:
         option: the option's name, for the error.
 
     Raises:
-        ConfigError: the value is no duration, is negative, or has no unit.
+        ConfigError: the value is no duration, is negative, has no unit, or is past a century.
     """
     if isinstance(value, timedelta):
         milliseconds = value / timedelta(milliseconds=1)
@@ -40,4 +41,6 @@ def parse_duration_ms(value: Duration, option: str = "duration") -> int:
         )
     if milliseconds < 0:
         raise ConfigError(f"{option}: a duration cannot be negative; got {value!r}")
+    if milliseconds > _LONGEST_MS:
+        raise ConfigError(f"{option}: a duration ends at 36,500 days; got {str(value)[:100]}")
     return round(milliseconds)

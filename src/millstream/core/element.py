@@ -40,9 +40,11 @@ class Chunk:
         start: the position of the first record (downstream of a flat_map: of its input).
         end: the position after the last record: a restart from here repeats none of them.
         ingested_ms: when the source handed the records over, epoch ms; one per chunk.
+        exact: the i-th record is the i-th behind ``start``. False where records were dropped or
+            made on the way: each then comes from somewhere between ``start`` and ``end``.
     """
 
-    __slots__ = ("end", "ingested_ms", "split", "start", "timestamps", "values")
+    __slots__ = ("end", "exact", "ingested_ms", "split", "start", "timestamps", "values")
 
     def __init__(
         self,
@@ -51,12 +53,15 @@ class Chunk:
         start: Position,
         end: Position,
         ingested_ms: int,
+        *,
+        exact: bool = True,
     ) -> None:
         self.values = values
         self.split = split
         self.start = start
         self.end = end
         self.ingested_ms = ingested_ms
+        self.exact = exact
         self.timestamps: list[int] | None = None
 
     def __len__(self) -> int:
@@ -65,11 +70,17 @@ class Chunk:
     def __repr__(self) -> str:
         return f"Chunk({len(self.values)} records of {self.split!r} from {self.start})"
 
+    def position_of(self, index: int) -> Position:
+        """Return where the record at ``index`` stands, or where what it was made of begins."""
+        return self.start.plus(index) if self.exact else self.start
+
     def split_at(self, records: int) -> tuple[Chunk, Chunk]:
         """Cut into the first ``records`` records and the rest, positions kept exact."""
-        cut = self.start.plus(records)
-        head = Chunk(self.values[:records], self.split, self.start, cut, self.ingested_ms)
-        tail = Chunk(self.values[records:], self.split, cut, self.end, self.ingested_ms)
+        exact, split, ingested_ms = self.exact, self.split, self.ingested_ms
+        cut = self.position_of(records)
+        head_end = cut if exact else self.end
+        head = Chunk(self.values[:records], split, self.start, head_end, ingested_ms, exact=exact)
+        tail = Chunk(self.values[records:], split, cut, self.end, ingested_ms, exact=exact)
         if self.timestamps is not None:
             head.timestamps = self.timestamps[:records]
             tail.timestamps = self.timestamps[records:]

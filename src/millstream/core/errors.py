@@ -8,7 +8,7 @@ MillstreamError
 │   ├── OperatorError     a callback failed on a record
 │   ├── SourceError       a source failed, or ended without saying so
 │   ├── SinkError         a sink failed
-│   ├── SourceOverflowError a push source overran its buffer under ERROR
+│   ├── SourceOverflowError a push source overran its buffer
 │   ├── StuckError        something did not end within its grace time
 │   └── InconsistentError the conservation law does not hold
 ├── RecordError           one record cannot be handled (wrong type, missing field)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millstream.core.accounting import Account
+from millstream.core.errors import InconsistentError
 from millstream.core.job_status import JobStatus
 
 
@@ -49,7 +50,8 @@ class JobResult:
 
     def _verdict(self) -> str:
         violations = list(self.account.violations())
-        if violations:
+        inconsistent = isinstance(self.error, InconsistentError)
+        if violations and (inconsistent or self.status is JobStatus.COMPLETED):
             return "INCONSISTENT: " + "; ".join(violations)
         if self.status is not JobStatus.COMPLETED:
             return "not reconciled: the run was cut short, and what was in flight is not counted"

@@ -97,9 +97,13 @@ def canonical_bytes(key: Hashable) -> bytes:
     if isinstance(key, uuid.UUID):
         return b"u" + key.bytes
     if isinstance(key, datetime) and key.tzinfo is not None:
-        key = key.astimezone(UTC)  # equal instants are one key to a dict, whatever their zone
+        # Equal instants are one key to a dict, whatever their zone; so are the two moments that a
+        # clock turned back shows alike, as Python's == leaves `fold` out.
+        key = key.replace(fold=0).astimezone(UTC)
     if isinstance(key, date):
         return _SIMPLE[kind] + key.isoformat().encode()
+    if isinstance(key, int) and kind is not bool:
+        return b"i%x" % key  # Python refuses to write decimal digits past 4,300
     return _SIMPLE[kind] + str(key).encode()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from millstream.core.errors import RecordError
+from millstream.core.state import UnboundState, find_states, take_states
 
 IN = TypeVar("IN")
 OUT = TypeVar("OUT")
@@ -53,6 +54,18 @@ class KeyedProcessFunction(ABC, Generic[IN, OUT]):
     before it for what waits). Each run works on a copy of the instance the job was given, made
     before ``open``.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        take_states(cls)
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make an instance whose states say that they are not there yet."""
+        made = super().__new__(cls)
+        for attribute in find_states(cls):
+            # As a frozen dataclass does it: its own way is barred.
+            object.__setattr__(made, attribute, UnboundState(cls.__name__, attribute))
+        return made
 
     def open(self, ctx: ProcessContext[OUT]) -> None:
         """Prepare; called once, before the first record."""

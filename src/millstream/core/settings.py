@@ -36,7 +36,8 @@ class EngineSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.manage_gc, bool):
             raise ConfigError(f"manage_gc: expected True or False; got {self.manage_gc!r}")
-        if not isinstance(self.memory_share, int | float) or not 0 < self.memory_share <= 1:
+        share = self.memory_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
             raise ConfigError(
                 f"memory_share: expected a number above 0, at most 1; got {self.memory_share!r}"
             )

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from millstream.core.errors import ConfigError
+from millstream.core.errors import ConfigError, RecordError
+from millstream.core.function_kind import is_async_generator, is_coroutine, is_generator, name_of
 
 T = TypeVar("T")
 
@@ -108,10 +109,17 @@ class _FunctionSink(Sink[T]):
         self.function = function
 
     def invoke(self, value: T, ctx: SinkContext) -> None:
-        self.function(value)
+        result = self.function(value)
+        # A lambda around a call of an `async def` is a plain function; nobody would await it.
+        if result is not None and inspect.iscoroutine(result):
+            result.close()
+            raise RecordError(
+                f"{name_of(self.function)} returned a coroutine, which a plain function's caller "
+                "does not await; pass the 'async def' itself"
+            )
 
     def describe(self) -> Mapping[str, Any]:
-        return {"function": getattr(self.function, "__qualname__", repr(self.function))}
+        return {"function": name_of(self.function)}
 
 
 class _AsyncFunctionSink(AsyncSink[T]):
@@ -122,7 +130,7 @@ class _AsyncFunctionSink(AsyncSink[T]):
         await self.function(value)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"function": getattr(self.function, "__qualname__", repr(self.function))}
+        return {"function": name_of(self.function)}
 
 
 def as_sink(sink: Any) -> AnySink:
@@ -132,22 +140,38 @@ def as_sink(sink: Any) -> AnySink:
         ConfigError: it is none of the forms.
     """
     if isinstance(sink, Sink | AsyncSink):
-        for name in ("open", "invoke", "invoke_batch", "flush", "finish", "close"):
-            if isinstance(sink, Sink) and inspect.iscoroutinefunction(getattr(sink, name)):
-                raise ConfigError(
-                    f"{type(sink).__name__}.{name} is 'async def', but Sink's methods block; "
-                    "derive from AsyncSink instead"
-                )
+        _check_methods(sink)
         return sink
     if isinstance(sink, type):
         raise ConfigError(f"a sink is an instance; got the class {sink.__name__}: add ()")
-    if inspect.iscoroutinefunction(sink):
-        return _AsyncFunctionSink(sink)
-    if inspect.isgeneratorfunction(sink) or inspect.isasyncgenfunction(sink):
+    if is_generator(sink) or is_async_generator(sink):
         raise ConfigError(
-            f"the sink {sink.__qualname__!r} yields, so calling it would do nothing; "
+            f"the sink {name_of(sink)!r} yields, so calling it would do nothing; "
             "use flat_map for a function that yields"
         )
+    if is_coroutine(sink):
+        return _AsyncFunctionSink(sink)
     if callable(sink):
         return _FunctionSink(sink)
-    raise ConfigError(f"a sink is a Sink, an AsyncSink or a function of one record; got {sink!r}")
+    hint = "; for a list to append to use millstream.collection.sink(…)" * isinstance(sink, list)
+    raise ConfigError(
+        f"a sink is a Sink, an AsyncSink or a function of one record; got {sink!r}{hint}"
+    )
+
+
+def _check_methods(sink: AnySink) -> None:
+    """Refuse a method that the engine would call without awaiting it, or await in vain."""
+    kind, asynchronous = type(sink).__name__, isinstance(sink, AsyncSink)
+    for name in ("open", "invoke", "invoke_batch", "flush", "finish", "close"):
+        method = getattr(sink, name)
+        decorated = asynchronous and hasattr(method, "__wrapped__")  # it may return an awaitable
+        if is_coroutine(method) is not asynchronous and not decorated:
+            raise ConfigError(
+                f"{kind}.{name} is not 'async def', but AsyncSink's methods are awaited; "
+                "derive from Sink for one that blocks"
+                if asynchronous
+                else f"{kind}.{name} is 'async def', but Sink's methods block; "
+                "derive from AsyncSink instead"
+            )
+    if is_coroutine(sink.validate):
+        raise ConfigError(f"{kind}.validate is 'async def', but nothing would await it")

@@ -11,6 +11,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from millstream.core.codec import Decoder
 from millstream.core.errors import ConfigError
+from millstream.core.function_kind import (
+    is_async,
+    is_async_generator,
+    is_coroutine,
+    is_generator,
+    name_of,
+)
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -171,7 +178,7 @@ class _GeneratorSource(BatchSource[T]):
         return self.function(position)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"generator": self.function.__qualname__}
+        return {"generator": name_of(self.function)}
 
 
 class _AsyncGeneratorSource(AsyncBatchSource[T]):
@@ -182,7 +189,10 @@ class _AsyncGeneratorSource(AsyncBatchSource[T]):
         return self.function(position)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"generator": self.function.__qualname__}
+        return {"generator": name_of(self.function)}
+
+
+_METHODS = ("run", "read", "open", "close", "cancel", "snapshot_state", "restore_state", "validate")
 
 
 def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
@@ -192,30 +202,59 @@ def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
         ConfigError: it is none of the forms, with what it should have been.
     """
     wrapped: AnySource
+    if boundedness is not None and not isinstance(boundedness, Boundedness):
+        raise ConfigError(
+            f"boundedness must be Boundedness.BOUNDED or Boundedness.UNBOUNDED; got {boundedness!r}"
+        )
     if isinstance(source, Source | BatchSource | AsyncBatchSource):
+        _check_methods(source)
         if boundedness is not None:
             raise ConfigError(
                 f"boundedness= is for generator functions; {type(source).__name__} "
                 f"declares its own ({source.boundedness})"
             )
         return source
-    if inspect.isgeneratorfunction(source):
+    if is_generator(source):
         wrapped = _GeneratorSource(source)
-    elif inspect.isasyncgenfunction(source):
+    elif is_async_generator(source):
         wrapped = _AsyncGeneratorSource(source)
     else:
         raise ConfigError(
             "a source is a generator function of (records, position), a Source or a BatchSource; "
             f"got {_guess(source)}"
         )
-    if len(inspect.signature(source).parameters) != 1:
+    try:
+        inspect.signature(source).bind(None)
+    except TypeError:
         raise ConfigError(
-            f"generator source {source.__qualname__!r} must take one argument, the position to "
+            f"generator source {name_of(source)!r} must take one argument, the position to "
             "start from (None at first)"
-        )
+        ) from None
     if boundedness is not None:
         wrapped.boundedness = boundedness
     return wrapped
+
+
+def _check_methods(source: AnySource) -> None:
+    """Refuse a method that the engine would call without awaiting it, or await in vain."""
+    kind = type(source).__name__
+    for name in _METHODS:
+        method = getattr(source, name, None)
+        if name == "read" and isinstance(source, AsyncBatchSource):
+            if is_generator(method) or is_coroutine(method):
+                raise ConfigError(
+                    f"{kind}.read must be an async generator ('async def' with yield); derive from "
+                    "BatchSource for one that blocks"
+                )
+        elif is_async(method):
+            raise ConfigError(
+                f"{kind}.{name} is 'async def', but nothing would await it; "
+                + (
+                    "derive from AsyncBatchSource, whose read may be one"
+                    if name in ("read", "run")
+                    else "do what waits in read"
+                )
+            )
 
 
 def _guess(source: object) -> str:
@@ -227,5 +266,5 @@ def _guess(source: object) -> str:
             "so that a restart can begin it again"
         )
     if callable(source):
-        return f"the function {getattr(source, '__qualname__', source)!r}, which does not yield"
+        return f"the function {name_of(source)!r}, which does not yield"
     return f"{source!r}; for a list of records use millstream.collection.source([...])"

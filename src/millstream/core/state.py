@@ -7,11 +7,12 @@ live state of the current key.
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, overload
 
-from millstream.core.errors import ConfigError, InternalError
+from millstream.core.errors import ConfigError
 
 T = TypeVar("T")
+_TAKEN = "_millstream_states"  # the class attribute in which take_states keeps what it took
 
 
 class ValueState(Protocol[T]):
@@ -41,8 +42,10 @@ class ValueStateDescriptor(Generic[T]):
         name: names the state in snapshots; by default the attribute's name.
 
     Example:
-        >>> class Visits(KeyedProcessFunction[str, int]):
+        >>> class Visits:  # a KeyedProcessFunction
         ...     seen = ValueStateDescriptor(int, default=0)
+        >>> Visits.seen.name
+        'seen'
     """
 
     kind = "value"
@@ -68,13 +71,9 @@ class ValueStateDescriptor(Generic[T]):
     def __get__(
         self, instance: object | None, owner: Any
     ) -> ValueStateDescriptor[T] | ValueState[T]:
-        # A running engine puts the live state into the instance's dict, which Python prefers to
-        # this method; so it is reached only where no engine runs.
-        if instance is None:
-            return self
-        raise InternalError(
-            f"state {self.name!r} of {owner.__name__} was read outside a running job"
-        )
+        # For type checkers, and for classes that only mix states in: a process function's own are
+        # taken out of its class (see take_states), and the engine sets live ones on its copy.
+        return self if instance is None else UnboundState(owner.__name__, str(self.name))
 
 
 def find_states(function_class: type) -> dict[str, ValueStateDescriptor[Any]]:
@@ -85,9 +84,8 @@ def find_states(function_class: type) -> dict[str, ValueStateDescriptor[Any]]:
     """
     found: dict[str, ValueStateDescriptor[Any]] = {}
     for base in reversed(function_class.__mro__):
-        for attribute, value in vars(base).items():
-            if isinstance(value, ValueStateDescriptor):
-                found[attribute] = value
+        found.update(_descriptors(base))
+        found.update(vars(base).get(_TAKEN, {}))
     names = [descriptor.name for descriptor in found.values()]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -96,3 +94,51 @@ def find_states(function_class: type) -> dict[str, ValueStateDescriptor[Any]]:
             "give each a name of its own"
         )
     return found
+
+
+def take_states(function_class: type) -> None:
+    """Take the states out of a class that has just been made, and remember them.
+
+    A class attribute with ``__get__`` keeps CPython 3.11 from specialising ``self.total``, even
+    where the instance has the attribute; nor must the class have ``__getattr__``.
+    """
+    taken = _descriptors(function_class)
+    for attribute in taken:
+        delattr(function_class, attribute)
+    # A dataclass with slots is a second class, made of what is left of the first.
+    setattr(function_class, _TAKEN, {**vars(function_class).get(_TAKEN, {}), **taken})
+
+
+class UnboundState:
+    """Stands for a state on an instance that no engine runs."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, owner: str, name: str) -> None:
+        self._message = (
+            f"state {name!r} of {owner} was used outside a running job; use it in process_element"
+        )
+
+    def value(self) -> NoReturn:
+        """Refuse: there is no key.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(self._message)
+
+    def update(self, value: object) -> NoReturn:
+        """Refuse: there is no key."""
+        raise ConfigError(self._message)
+
+    def clear(self) -> NoReturn:
+        """Refuse: there is no key."""
+        raise ConfigError(self._message)
+
+
+def _descriptors(function_class: type) -> dict[str, ValueStateDescriptor[Any]]:
+    return {
+        attribute: value
+        for attribute, value in vars(function_class).items()
+        if isinstance(value, ValueStateDescriptor)
+    }

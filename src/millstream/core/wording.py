@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+MADE_OF = "made of what begins at"
+"""What an error says of a record's position where records were dropped or made before it."""
 _LENGTH = 200  # characters of a record that an error shows
 
 
 def shown(value: object) -> str:
     """Return a value's repr, cut where it gets long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001  # it must not hide what the record is shown for
+        text = f"<a {type(value).__name__}, whose repr fails: {said(error)}>"
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
 
 

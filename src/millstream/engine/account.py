@@ -40,7 +40,10 @@ def _operators(group: Group) -> dict[str, OperatorCounts]:
     if group.task is not None:
         if group.first.kind in (OperatorKind.SOURCE, OperatorKind.UNION):
             received = sum(inlet.received for inlet in group.task.inlets)
-            counted[group.first.id] = OperatorCounts(group.first.id, received, group.task.taken)
+            skipped = group.task.chain.skipped
+            counted[group.first.id] = OperatorCounts(
+                group.first.id, received, group.task.taken - skipped, filtered=skipped
+            )
         counted.update(group.task.chain.counts())
     if group.edge is not None and group.sink_driver is not None:
         uid = group.last.id
@@ -69,7 +72,7 @@ def _source_edges(assembly: Assembly) -> Iterator[EdgeCounts]:
 
 def _wires(assembly: Assembly) -> Iterator[EdgeCounts]:
     for wire in assembly.wires:
-        yield EdgeCounts(wire.name, wire.outlet.sent, wire.received())
+        yield EdgeCounts(wire.name, wire.sent(), wire.received())
 
 
 def _fused_edges(assembly: Assembly, counts: Mapping[str, OperatorCounts]) -> Iterator[EdgeCounts]:

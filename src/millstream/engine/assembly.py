@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from millstream.core.codec import Decoder
@@ -31,6 +32,9 @@ from millstream.operators.loop import StateStore
 from millstream.operators.map_async import MapAsync
 from millstream.operators.map_batches import MapBatches
 from millstream.operators.program import Program
+
+MAX_ROW = 100  # operators in one generated loop
+MAX_LOOPS = 10  # flat_maps among them: each nests the loop one deeper
 
 SourceDriver = BatchDriver | AsyncDriver | RunDriver
 AnySinkDriver = SinkDriver | AsyncSinkDriver
@@ -74,12 +78,12 @@ class Wire:
 
     Attributes:
         name: ``from -> to``.
-        outlet: where records enter.
+        sent: returns how many have entered, as the operator before it has counted.
         received: returns how many have left at the other end.
     """
 
     name: str
-    outlet: Outlet
+    sent: Callable[[], int]
     received: Callable[[], int]
 
 
@@ -234,6 +238,8 @@ class Assembly:
                 steps.append(BatchStep(spec.id, definition.function, definition.max_size))
                 continue
             assert isinstance(definition, RowOperator)
+            if _is_full(row):
+                end_segment()
             if spec.kind is OperatorKind.KEY_BY and number + 1 == len(specs):
                 continue  # nothing in this loop needs the key: who does computes it
             row.append(ChainOperator(spec.id, spec.uid, definition))
@@ -273,14 +279,16 @@ class Assembly:
             if group.head is not None:
                 group.head.outlet.subscribe(task.inlets[0])
             if group.async_task is not None:
-                results = group.async_task.outlet
-                results.subscribe(task.inlets[0])
-                self._wire(f"{group.first.id} results -> engine", results, task.inlets[0])
+                results = group.async_task
+                results.outlet.subscribe(task.inlets[0])
+                name = f"{group.first.id} results -> engine"
+                self._wire(name, results.emitted, task.inlets[0])
             if group.edge is not None and group.sink_driver is not None:
                 (key,) = (key for key in free[id(group)] if key[1] is None)
                 outlet = free[id(group)][key].pop()
                 outlet.subscribe(group.edge)
-                self._wire(f"{key[0]} -> {group.last.id}", outlet, group.sink_driver)
+                sent = partial(task.emitted, key)
+                self._wire(f"{key[0]} -> {group.last.id}", sent, group.sink_driver)
         for edge in self._edges():
             source, target = self._of[edge.source_operator], self._of[edge.target_operator]
             outlets = free[id(source)]
@@ -290,30 +298,44 @@ class Assembly:
                 if key[1] == edge.tag and (edge.tag is None or key[0] == edge.source_operator)
             )
             outlet = outlets[key].pop(0)
+            assert source.task is not None
+            sent = partial(source.task.emitted, key)
             tag = f"[{edge.tag}]" if edge.tag else ""
             name = f"{edge.source_operator}{tag} -> {edge.target_operator}"
             if target.async_task is not None:
                 outlet.subscribe(target.async_task.inlets[0])
-                self._wire(name, outlet, target.async_task.inlets[0])
+                self._wire(name, sent, target.async_task.inlets[0])
             elif target.task is not None:
                 inlet = target.task.inlets[entered[id(target)]]
                 entered[id(target)] += 1
                 outlet.subscribe(inlet)
-                self._wire(name, outlet, inlet)
+                self._wire(name, sent, inlet)
             else:
                 assert target.edge is not None
                 assert target.sink_driver is not None
                 outlet.subscribe(target.edge)
-                self._wire(name, outlet, target.sink_driver)
+                self._wire(name, sent, target.sink_driver)
 
-    def _wire(self, name: str, outlet: Outlet, end: Inlet | AnySinkDriver) -> None:
+    def _wire(self, name: str, sent: Callable[[], int], end: Inlet | AnySinkDriver) -> None:
         received = (lambda: end.received) if isinstance(end, Inlet) else (lambda: end.taken)
-        self.wires.append(Wire(name, outlet, received))
+        self.wires.append(Wire(name, sent, received))
 
     def _need_loop(self) -> EventLoop:
         if self._loop is None:
             self._loop = EventLoop(self._dispatcher.clock)
         return self._loop
+
+
+def _is_full(row: Sequence[ChainOperator]) -> bool:
+    """Return whether a loop should end here, for what CPython allows of generated code.
+
+    It takes 200 nested calls and 20 nested blocks. A key_by stays with the operator that needs
+    its key.
+    """
+    if not row or row[-1].operator.kind is OperatorKind.KEY_BY:
+        return False
+    loops = sum(each.operator.kind is OperatorKind.FLAT_MAP for each in row)
+    return len(row) >= MAX_ROW or loops >= MAX_LOOPS
 
 
 def _groups(graph: JobGraph) -> list[Group]:

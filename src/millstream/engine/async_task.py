@@ -12,7 +12,7 @@ from millstream.core.duration import parse_duration_ms
 from millstream.core.element import Barrier, Chunk, Control, Position
 from millstream.core.errors import OperatorError
 from millstream.core.retry import Retry
-from millstream.core.wording import said, shown
+from millstream.core.wording import MADE_OF, said, shown
 from millstream.engine.alignment import Alignment
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
@@ -31,7 +31,7 @@ class _Call:
         self.index = index
         self.done = False
         self.result: Any = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 class AsyncTask:
@@ -65,7 +65,9 @@ class AsyncTask:
         self._announced = False
         self._result: list[Any] = []  # finished, in order, waiting for demand
         self._origin: _Call  # what the first of these came from
+        self._alone = False  # and there is no other
         self._received = self._emitted = self._filtered = 0
+        self._net = 0  # records that calls gave, over one for each call
         self._started_ns = dispatcher.clock.monotonic_ns()
         self._call = _with_limits(operator)
 
@@ -85,15 +87,18 @@ class AsyncTask:
 
     def counts(self) -> OperatorCounts:
         """Return what it has counted."""
-        change = self._emitted + self._filtered - self._received
         return OperatorCounts(
             self.name,
             self._received,
             self._emitted,
             filtered=self._filtered,
-            created=max(0, change),
-            absorbed=max(0, -change),
+            created=max(0, self._net),
+            absorbed=max(0, -self._net),
         )
+
+    def emitted(self) -> int:
+        """Return how many records it has emitted."""
+        return self._emitted
 
     # -- a slice --------------------------------------------------------------------------------
 
@@ -116,7 +121,7 @@ class AsyncTask:
             self.done = True
             self.outlet.complete()
         else:
-            inlet.top_up(self._operator.capacity - self._calls)
+            inlet.top_up(self._operator.capacity - self._calls - len(self._result))
 
     def _send_off(self, chunk: Chunk) -> None:
         calls = [_Call(value, chunk, index) for index, value in enumerate(chunk.values)]
@@ -128,6 +133,7 @@ class AsyncTask:
     def _on_control(self, element: Control) -> None:
         for merged in self._alignment.merge(0, element):
             if isinstance(merged, Barrier):
+                self._collect()  # a watermark with no call before it keeps its place
                 self.outlet.control(merged)
             else:
                 self._in_flight.append(merged)
@@ -146,8 +152,10 @@ class AsyncTask:
                 return
             values, self._result = self._result[:room], self._result[room:]
             self._emitted += len(values)
-            chunk, start = self._origin.chunk, self._origin.chunk.start.plus(self._origin.index)
-            self.outlet.emit(Chunk(values, chunk.split, start, start.plus(1), chunk.ingested_ms))
+            chunk, start = self._origin.chunk, self._origin.chunk.position_of(self._origin.index)
+            exact = chunk.exact and self._alone
+            end = start.plus(1) if chunk.exact else chunk.end
+            self.outlet.emit(Chunk(values, chunk.split, start, end, chunk.ingested_ms, exact=exact))
 
     def _collect(self) -> None:
         """Move what may leave now out of flight; control elements go in their place."""
@@ -162,6 +170,7 @@ class AsyncTask:
                 return
             self._calls -= len(ready)
             self._origin = ready[0]
+            self._alone = len(ready) == 1 and self._operator.result != "records"
             for call in ready:
                 self._result += self._values(call)
 
@@ -190,10 +199,12 @@ class AsyncTask:
             self._filtered += 1
             return ()
         try:
-            return list(call.result)
-        except TypeError as error:
+            values = list(call.result)
+        except BaseException as error:  # noqa: BLE001  # no iterable, or one that fails
             self._fail(self._named(call, error))
             return ()
+        self._net += len(values) - 1
+        return values
 
     # -- on the loop ----------------------------------------------------------------------------
 
@@ -204,7 +215,12 @@ class AsyncTask:
     async def _run(self, call: _Call) -> None:
         try:
             call.result = await self._call(call.value)
-        except Exception as error:  # noqa: BLE001  # the engine thread raises it, with the record
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the run ends
+            call.error = error  # the call was cancelled from within: it will have no result
+        except BaseException as error:  # noqa: BLE001  # the engine thread raises it, with the record
             call.error = error
         self._finished.append(call)
         if not self._announced:
@@ -217,14 +233,15 @@ class AsyncTask:
 
     # -- ending ---------------------------------------------------------------------------------
 
-    def _named(self, call: _Call, cause: Exception) -> OperatorError:
-        position: Position = call.chunk.start.plus(call.index)
+    def _named(self, call: _Call, cause: BaseException) -> OperatorError:
+        position: Position = call.chunk.position_of(call.index)
+        where = "at" if call.chunk.exact else MADE_OF
         what = said(cause)
         if isinstance(cause, TimeoutError) and self._operator.timeout_ms is not None:
             what = f"no result within {self._operator.timeout_ms} ms ({type(cause).__name__})"
         error = OperatorError(
-            f"operator {self.name!r} failed on record {shown(call.value)} at {position} of source "
-            f"split {call.chunk.split!r}: {what}",
+            f"operator {self.name!r} failed on record {shown(call.value)} {where} {position} of "
+            f"source split {call.chunk.split!r}: {what}",
             operator_uid=self.name,
             record=call.value,
             position=position,

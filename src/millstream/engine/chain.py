@@ -34,6 +34,7 @@ class BatchStep:
         max_size: int,
     ) -> None:
         self.id = operator_id
+        self.ids = (operator_id,)
         self._function = function
         self._max_size = max_size
         self.received = 0
@@ -53,8 +54,10 @@ class BatchStep:
                 while out := list(islice(results, max(1, limit[0]))):
                     self.emitted += len(out)
                     yield [out]
-            except Exception as error:
-                raise RecordFailed(self.id, -1, batch) from error
+            except GeneratorExit:
+                raise  # nobody wants the rest
+            except BaseException as error:  # also of a function that says sys.exit()
+                raise RecordFailed(self.id, start, batch, batch=True) from error
 
 
 class Chain:
@@ -82,11 +85,47 @@ class Chain:
         return all(isinstance(step, Segment) and not step.lazy for step in self._steps)
 
     @property
+    def one_loop(self) -> bool:
+        """Return whether it is at most one loop, with one output that is made at once."""
+        return not self._steps or (
+            len(self._steps) == 1 and isinstance(self._steps[0], Segment) and self._steps[0].whole
+        )
+
+    @property
     def direct(self) -> bool:
         """Return whether it is at most one loop, which emits at most one record per record."""
         return not self._steps or (
             len(self._steps) == 1 and isinstance(self._steps[0], Segment) and self._steps[0].simple
         )
+
+    @property
+    def skipped(self) -> int:
+        """Return how many blank lines were left out of what came raw."""
+        return sum(segment.skipped for segment in self.segments)
+
+    def begins_with(self, operator_id: str) -> bool:
+        """Return whether an operator takes the task's own records, not what a step made of them."""
+        return not any(operator_id in step.ids for step in self._steps[1:])
+
+    @property
+    def by_record(self) -> bool:
+        """Return whether no step is called with lists, which are better long."""
+        return not any(isinstance(step, BatchStep) for step in self._steps)
+
+    @property
+    def has_steps(self) -> bool:
+        """Return whether it is more than a way through."""
+        return bool(self._steps)
+
+    def emitted(self, output: OutputKey) -> int:
+        """Return how many records its steps have made for an output."""
+        for segment in self.segments:
+            if output in segment.side_outputs:
+                return segment.emitted[1 + segment.side_outputs.index(output)]
+        last = self._steps[-1]
+        if isinstance(last, BatchStep):
+            return last.emitted
+        return last.emitted[0] + sum(self._drained.get(each, 0) for each, _ in last.drains)
 
     @property
     def segments(self) -> Iterator[Segment]:
@@ -125,17 +164,31 @@ class Chain:
         for segment in self.segments:
             segment.close()
 
-    def _flow(self, number: int, values: Sequence[Any]) -> Iterator[Emission]:
-        step = self._steps[number]
-        for outs in step.outputs(values, self.limit):
+    def _flow(self, first: int, values: Sequence[Any]) -> Iterator[Emission]:
+        """Yield what steps from ``first`` on make of ``values``, each resumed as it is needed.
+
+        A stack of what each step has still to give, where recursion would have a limit of some 500
+        steps.
+        """
+        steps, limit = self._steps, self.limit
+        running = [steps[first].outputs(values, limit)]
+        while running:
+            outs = next(running[-1], None)
+            if outs is None:
+                running.pop()
+                continue
+            number = first + len(running) - 1
+            step = steps[number]
             if isinstance(step, Segment):
                 for key, out in zip(step.side_outputs, outs[1:], strict=True):
                     if out:
                         yield key, out
-            if outs[0]:
-                yield from self._hand_on(number, outs[0])
-            else:
+            if not outs[0]:
                 yield self._main, ()  # nothing, but the engine looks at its inbox in between
+            elif number + 1 < len(steps):
+                running.append(steps[number + 1].outputs(outs[0], limit))
+            else:
+                yield self._main, outs[0]
 
     def _hand_on(self, number: int, values: Sequence[Any]) -> Iterator[Emission]:
         if number + 1 < len(self._steps):

@@ -42,6 +42,9 @@ class Outlet:
         """Begin to serve ``subscriber``; a second one is refused by ``on_error`` (rule 1.9)."""
         if subscriber is None:
             raise TypeError("subscriber must not be None (rule 1.9)")
+        if subscriber is self._subscriber:
+            self._refuse(InternalError("this subscriber subscribed before (rule 1.10)"))
+            return
         if self._subscriber is not None or self.done:
             subscriber.on_subscribe(_Refused())
             subscriber.on_error(InternalError("this stream has a subscriber already"))
@@ -56,7 +59,7 @@ class Outlet:
         if self.done:
             return
         if n < 1:
-            self.error(ValueError(f"request({n}): demand must be 1 or more (rule 3.9)"))
+            self._refuse(ValueError(f"request({n}): demand must be 1 or more (rule 3.9)"))
             return
         self.demand += n  # an int has no overflow (rule 3.17)
         self._on_demand()
@@ -70,6 +73,13 @@ class Outlet:
             if self._on_cancel is not None:
                 self._on_cancel()
             self._on_demand()  # the owner may have waited for this one's demand alone
+
+    def _refuse(self, error: BaseException) -> None:
+        """End the stream for what its subscriber did; to the owner it is a cancel."""
+        subscriber = self._subscriber
+        self.cancel()
+        if subscriber is not None:
+            subscriber.on_error(error)
 
     # -- the owner's side -----------------------------------------------------------------------
 
@@ -164,7 +174,7 @@ class Inlet:
         """Take the subscription; a second one is cancelled (rule 2.5)."""
         if subscription is None:
             raise TypeError("subscription must not be None (rule 2.13)")
-        if self._subscription is not None:
+        if self._subscription is not None or self.completed:
             subscription.cancel()
             return
         self._subscription = subscription
@@ -185,6 +195,8 @@ class Inlet:
 
     def on_control(self, element: Control) -> None:
         """Queue a control element."""
+        if element is None:
+            raise TypeError("element must not be None (rule 2.13)")
         if not self.completed:
             self.queue.append(element)
             self._on_ready()
@@ -241,5 +253,7 @@ class Inlet:
         """Cancel upstream and forget what is queued; return nothing more."""
         subscription, self._subscription = self._subscription, None
         self.completed = True
+        self.queue.clear()
+        self.queued = 0
         if subscription is not None:
             subscription.cancel()

@@ -109,6 +109,7 @@ class Dispatcher:
                 call, argument = self._inbox.get(timeout=max(0.0, wait_s))
             except queue.Empty:
                 return
+        self.busy_since_ns = self.clock.monotonic_ns()
         call(argument)
 
     def _fire_timers(self) -> bool:

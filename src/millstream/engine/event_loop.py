@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from millstream.core.ports import Clock
@@ -73,6 +74,13 @@ class EventLoop:
             self.asked_ns = self._clock.monotonic_ns()
             self.call_soon(self._answer)
 
+    def stacks(self) -> list[list[FrameType]]:
+        """Return where each task stands that has not ended, from the outermost frame inwards.
+
+        From any thread, but only of use while the loop is quiet: of a running task it shows little.
+        """
+        return [_frames_of(task) for task in tuple(self._tasks)]
+
     def _answer(self) -> None:
         self.asked_ns = 0
 
@@ -89,3 +97,13 @@ class EventLoop:
             task.cancel()
         assert self._stop is not None
         self._stop.set()
+
+
+def _frames_of(task: asyncio.Task[None]) -> list[FrameType]:
+    """Return the frames of a suspended task; ``Task.get_stack`` has only the outermost."""
+    frames: list[FrameType] = []
+    awaited: Any = task.get_coro()  # a coroutine, or whatever the innermost waits for
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        frames.append(frame)
+        awaited = awaited.cr_await
+    return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from millstream.engine.account import account_of
 from millstream.engine.assembly import AnySinkDriver, Assembly, SourceDriver
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.event_loop import EventLoop
-from millstream.engine.sink_driver import AsyncSinkDriver
+from millstream.engine.sink_driver import AsyncSinkDriver, SinkDriver
 from millstream.engine.source_driver import AsyncDriver
 from millstream.operators.loop import StateStore
 from millstream.operators.program import Program
@@ -39,8 +40,8 @@ class JobRun:
         states: where keyed state lives.
 
     Attributes:
-        finished: set when every part has ended.
-        ending_since_ns: when the run began to end early; 0 before.
+        finished: set when the engine thread has nothing left to do; see ``wait``.
+        ending_since_ns: when something first asked the run to end early; 0 before.
         threads: every thread of the run, by what runs on it.
     """
 
@@ -67,6 +68,7 @@ class JobRun:
         self._unflushed = {driver.uid for driver in self.assembly.sink_drivers()}
         self._error: BaseException | None = None
         self._cancelled = False
+        self._ending = False  # every part has been told to end
         self._barriers: dict[int, set[str]] = {}
 
     # -- from any thread ------------------------------------------------------------------------
@@ -77,8 +79,26 @@ class JobRun:
         self.threads["engine"] = self._spawner.spawn("millstream-engine", self._run_engine)
 
     def cancel(self) -> None:
-        """Ask the run to end; ``finished`` tells when it has."""
+        """Ask the run to end; ``wait`` tells when it has."""
+        self._note_ending()
         self.dispatcher.post(self._on_cancel)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of every thread, about so long; return whether it has come."""
+        if not self.finished.wait(timeout_s):
+            return False
+        for thread in self.threads.values():
+            thread.join(timeout_s)
+            if thread.is_alive():
+                return False
+        return True
+
+    def abandon(self) -> None:
+        """End what does not end because it waits for a part that is stuck."""
+        self.dispatcher.post(lambda _: self.dispatcher.stop())
+        if not self._ending:  # the engine thread is stuck, and has not told the others
+            # On a thread: a source's cancel() is the user's code, and may block as well.
+            self.threads["end"] = self._spawner.spawn("millstream-end", self._end_drivers)
 
     def trigger(self, element: Control) -> None:
         """Put a control element into every source's stream, at its head."""
@@ -101,9 +121,10 @@ class JobRun:
         account = account_of(self.assembly, cut_short=cut_short)
         return JobResult(self.graph.job, status, duration_s, account, self._error)
 
-    def alive(self) -> list[str]:
-        """Return the names of the sources and sinks that have not ended."""
-        return sorted(driver.uid for driver in tuple(self._alive))
+    @property
+    def error(self) -> BaseException | None:
+        """Return why the run fails, as far as is known."""
+        return self._error
 
     # -- the engine thread ----------------------------------------------------------------------
 
@@ -114,28 +135,34 @@ class JobRun:
         finally:
             for task in self.assembly.tasks():
                 self._serve(task.close)
-            loop = self.assembly.loop
-            if loop is not None:
-                loop.cancel_all()
-                self.threads["event loop"].join()
+            if self.assembly.loop is not None:
+                self.assembly.loop.cancel_all()
             self._ended_ns = self._clock.monotonic_ns()
             self.finished.set()
 
     def _serve(self, call: Callable[[], None]) -> None:
-        """Call, and turn whatever it raises into the run's failure; serve until the end."""
+        """Call, and turn whatever it raises into the run's failure; serve until the end.
+
+        Also what is no ``Exception``: a callback may say ``sys.exit()``, and the run must not look
+        as if it had completed.
+        """
         while True:
+            self.dispatcher.busy_since_ns = self._clock.monotonic_ns()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001  # the run ends with it
+            except BaseException as error:  # noqa: BLE001  # the run ends with it
                 self._fail(error)
                 if call == self.dispatcher.run:
                     continue
+            self.dispatcher.busy_since_ns = 0
             return
 
     def _open(self) -> None:
         loop = self.assembly.loop
         if loop is not None:
-            self.threads["event loop"] = self._spawner.spawn("millstream-loop", loop.run)
+            self.threads["event loop"] = self._spawner.spawn(
+                "millstream-loop", lambda: self._run_loop(loop)
+            )
         for sink in self.assembly.sink_drivers():
             sink.on_flushed = self._on_flushed
             self._start_driver("sink", sink, loop)
@@ -162,19 +189,32 @@ class JobRun:
                 f"millstream-{name}", lambda: self._run_driver(kind, driver)
             )
 
+    def _run_loop(self, loop: EventLoop) -> None:
+        try:
+            loop.run()
+        except BaseException as error:  # noqa: BLE001  # a thread's last words: the engine hears them
+            self._note_failure(error)
+        finally:
+            self.dispatcher.post(self._on_loop_ended)
+
     def _run_driver(self, kind: str, driver: Any) -> None:
         try:
             driver.run()
-        except BaseException as error:  # noqa: BLE001  # a thread's last words: the engine hears them
-            self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
+        except BaseException as error:  # noqa: BLE001  # as above
+            self._note_failure(_named(kind, driver.uid, error))
         finally:
             self.dispatcher.post(self._on_driver_done, driver)
 
     async def _run_async(self, kind: str, driver: AsyncDriver | AsyncSinkDriver) -> None:
         try:
             await driver.run()
-        except Exception as error:  # noqa: BLE001  # the engine hears it
-            self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
+        except BaseException as error:  # noqa: BLE001  # the engine hears it
+            # Also what is no Exception: SystemExit would end the loop, and a CancelledError that
+            # nobody here asked for would look like an end of input.
+            if not self.ending_since_ns:
+                self._note_failure(_named(kind, driver.uid, error))
+            elif not isinstance(error, asyncio.CancelledError):
+                self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
 
     def _on_flushed(self, flushed: tuple[str, Control]) -> None:
         uid, element = flushed
@@ -198,6 +238,18 @@ class JobRun:
         self._alive.discard(driver)
         if not self._alive:
             self.dispatcher.stop()
+        elif not self._writing():
+            self._note_ending()  # only a source's close() is left
+
+    def _writing(self) -> bool:
+        """Return whether a sink has not ended."""
+        return not self._alive.isdisjoint(self.assembly.sink_drivers())
+
+    def _on_loop_ended(self, _: object) -> None:
+        """Note the end of what ran on the event loop, also if it could not say so itself."""
+        for driver in tuple(self._alive):
+            if isinstance(driver, AsyncDriver | AsyncSinkDriver):
+                self._on_driver_done(driver)
 
     def _inject(self, element: Control) -> None:
         for head in self.assembly.heads():
@@ -206,37 +258,61 @@ class JobRun:
 
     # -- ending early ---------------------------------------------------------------------------
 
-    def _on_cancel(self, _: object) -> None:
+    def _note_ending(self) -> None:
+        """Let the grace begin, whether or not the engine thread hears of it. From any thread."""
         if not self.ending_since_ns:
-            self._cancelled = True
+            self.ending_since_ns = self._clock.monotonic_ns()
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Report a failure to the engine thread. From any other."""
+        self._note_ending()
+        self.dispatcher.post(self._fail, error)
+
+    def _on_cancel(self, _: object) -> None:
+        if not self._ending:
+            self._cancelled = self._writing()  # else the results are there already
             self._end()
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None and not self._cancelled:
             self._error = error
+        elif error is not self._error:  # it also comes down the stream, to every sink
+            self._log(error)
         self._end()
+
+    def _log(self, error: BaseException) -> None:
+        """Tell of a failure that is not the run's result: it came while the run was ending."""
+        import structlog
+
+        structlog.get_logger().warning("end.failed", job=self.graph.job, error=said(error))
 
     def _end(self) -> None:
         """End every part, the sinks without finishing; each says when it has ended."""
-        if self.ending_since_ns:
+        if self._ending:
             return
-        self.ending_since_ns = self._clock.monotonic_ns()
+        self._ending = True
+        self._note_ending()
         for group in self.assembly.groups:
             if group.edge is not None:
                 group.edge.cancel()
             for task in (group.task, group.async_task):
                 if task is not None:
                     task.done = True
-        for driver in tuple(self._alive):
+        self._end_drivers()
+        if not self._alive:
+            self.dispatcher.stop()
+
+    def _end_drivers(self) -> None:
+        # Sinks first: a source's cancel() is the user's code, and may block.
+        if self.assembly.loop is not None:
+            self.assembly.loop.cancel_all()
+        alive = tuple(self._alive)  # at once: the engine thread may change it
+        for driver in sorted(alive, key=lambda each: not isinstance(each, SinkDriver)):
             if not isinstance(driver, AsyncDriver | AsyncSinkDriver):
                 try:
                     driver.cancel()
                 except Exception as error:  # noqa: BLE001  # the others must still be told
-                    self._error = self._error or _named("source", driver.uid, error)
-        if self.assembly.loop is not None:
-            self.assembly.loop.cancel_all()
-        if not self._alive:
-            self.dispatcher.stop()
+                    self._log(_named("source", driver.uid, error))
 
 
 def _named(kind: str, uid: str, error: BaseException) -> BaseException:

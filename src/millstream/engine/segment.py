@@ -50,15 +50,17 @@ class RecordFailed(Exception):  # noqa: N818  # it carries a failure to the task
 
     Attributes:
         operator: the id of the operator at fault.
-        index: the record's place in what the step was given; -1 if it is not one record.
+        index: the record's place in what the step was given; -1 if it is not one of these.
         record: the record.
+        batch: it is a list of records, of which the first is at ``index``.
     """
 
-    def __init__(self, operator: str, index: int, record: Any) -> None:
+    def __init__(self, operator: str, index: int, record: Any, *, batch: bool = False) -> None:
         super().__init__(operator, index)
         self.operator = operator
         self.index = index
         self.record = record
+        self.batch = batch
 
 
 class Segment:
@@ -74,6 +76,7 @@ class Segment:
         drains: ``(operator id, results)``: what is emitted when the input has ended.
         lazy: output is made as it is asked for.
         received: records taken.
+        skipped: blank lines among what came raw.
         emitted: records in each output list.
     """
 
@@ -84,6 +87,7 @@ class Segment:
         decoder: tuple[str, Decoder[Any]] | None = None,
     ) -> None:
         self.operators = tuple(operators)
+        self.ids = tuple(each.id for each in operators)
         self._states = states
         self._decoder = decoder
         self._decodes = decoder is not None
@@ -101,6 +105,8 @@ class Segment:
         self.side_outputs = tuple(self._loop.side_outputs)
         self.drains = tuple(self._loop.drains)
         self.received = 0
+        self.skipped = 0
+        self._raw: Lines | None = None  # what is being run, before blank lines were left out
         self.emitted = [0] * (1 + len(self.side_outputs))
 
     def processes(self) -> Iterator[tuple[str, LiveProcess]]:
@@ -110,16 +116,17 @@ class Segment:
                 yield key.rpartition("/")[0], kept
 
     @property
+    def whole(self) -> bool:
+        """Return whether what records become is one list, made at once: ``run`` is for these."""
+        return not self.lazy and not self.side_outputs
+
+    @property
     def simple(self) -> bool:
         """Return whether every record becomes at most one, on the main output."""
-        return (
-            not self.lazy
-            and not self.side_outputs
-            and not any(each.operator.ends_segment for each in self.operators)
-        )
+        return self.whole and not any(each.operator.ends_segment for each in self.operators)
 
     def run(self, values: Sequence[Any]) -> list[Any]:
-        """Run records through a simple segment.
+        """Run records through a whole segment.
 
         Raises:
             RecordFailed: with the callback's own exception as its cause.
@@ -130,7 +137,7 @@ class Segment:
         out: list[Any] = []
         try:
             self._function(records, (out,), None, self._counts)
-        except Exception as error:
+        except BaseException as error:  # also of a callback that says sys.exit()
             raise self._failed(error, values, records) from error
         self.emitted[0] += len(out)
         return out
@@ -161,7 +168,9 @@ class Segment:
                 outs = [[] for _ in self.emitted]
                 self._function(records, outs, limit, self._counts)
                 yield self._count(outs)
-        except Exception as error:
+        except GeneratorExit:
+            raise  # nobody wants the rest
+        except BaseException as error:  # also of a callback that says sys.exit()
             raise self._failed(error, values, records) from error
 
     def term(self, operator: str, name: str) -> int:
@@ -186,13 +195,15 @@ class Segment:
     # -- writing the loop -----------------------------------------------------------------------
 
     def _failed(
-        self, error: Exception, values: Sequence[Any], records: Iterator[Any]
+        self, error: BaseException, values: Sequence[Any], records: Iterator[Any]
     ) -> RecordFailed:
         """Return which record failed: the iterator stands just behind it."""
         index = len(values) - length_hint(records) - 1
-        return RecordFailed(
-            self._owner(error.__traceback__), index, values[index] if index >= 0 else None
-        )
+        record = values[index] if index >= 0 else None
+        if self._raw is not None:  # blank lines count in the record's position
+            lines = [at for at, line in enumerate(self._raw) if line and not line.isspace()]
+            index = lines[index]
+        return RecordFailed(self._owner(error.__traceback__), index, record)
 
     def _count(self, outs: Outs) -> Outs:
         for number, out in enumerate(outs):
@@ -213,12 +224,16 @@ class Segment:
 
     def _decode(self, values: Sequence[Any], decoder: Decoder[Any]) -> Sequence[Any]:
         """Decode a block in one call where that works; else the loop decodes record by record."""
-        decoded: list[Any] | None = None
+        decoded: Sequence[Any] | None = None
+        self._raw = None
         if isinstance(values, Lines):
-            try:
-                decoded = decoder.decode_block(values)
-            except Exception:  # noqa: BLE001  # decoding line by line finds it and says which
-                decoded = None
+            decoded = _decoded(values, decoder)
+            if decoded is None and decoder.skips_blank_lines:
+                kept = Lines.of([line for line in values if line and not line.isspace()])
+                if len(kept) < len(values):
+                    self._raw = values
+                    self.skipped += len(values) - len(kept)
+                    values, decoded = kept, _decoded(kept, decoder)
         if self._decodes is not (decoded is None):
             self._decodes = decoded is None
             self._write(self._access or "item")
@@ -267,3 +282,11 @@ class Segment:
         if not owner:
             owner = self.operators[-1].id if self.operators else "source"
         return owner
+
+
+def _decoded(lines: Lines, decoder: Decoder[Any]) -> Sequence[Any] | None:
+    """Return the records of a block decoded in one call, or None where that does not work."""
+    try:
+        return decoder.decode_block(lines)
+    except Exception:  # noqa: BLE001  # decoding line by line finds the line and says which
+        return None

@@ -11,7 +11,8 @@ from typing import Any
 from millstream.core.element import Barrier, Chunk, Control, EndOfInput
 from millstream.core.errors import SinkError
 from millstream.core.sink import AsyncSink, Sink, SinkContext
-from millstream.core.wording import said, shown
+from millstream.core.wording import MADE_OF, said, shown
+from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_edge import SinkEdge
 
@@ -55,7 +56,7 @@ class SinkDriver:
     def run(self) -> None:
         """Serve the sink until it may finish, or is cancelled."""
         sink, get = self._sink, self._items.get
-        try:
+        with closing(lambda: self._timed(sink.close)):
             self._timed(sink.open, self._ctx)
             while True:
                 item = get()
@@ -69,8 +70,6 @@ class SinkDriver:
                 elif item == _FINISH:
                     self._timed(sink.finish)
                     return
-        finally:
-            self._timed(sink.close)
 
     def _invoke(self, chunk: Chunk) -> None:
         records = len(chunk.values)
@@ -80,7 +79,7 @@ class SinkDriver:
         else:
             try:
                 self._sink.invoke_batch(chunk.values, self._ctx)
-            except Exception as error:
+            except BaseException as error:  # also of a sink that says sys.exit()
                 raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
         self.busy_since_ns = 0
         self.taken += records
@@ -93,7 +92,7 @@ class SinkDriver:
         try:
             for record in records:
                 invoke(record, ctx)
-        except Exception as error:
+        except BaseException as error:
             index = len(chunk.values) - length_hint(records) - 1
             raise _failed(self.uid, _record(chunk, index), error) from error
 
@@ -101,7 +100,7 @@ class SinkDriver:
         self.busy_since_ns = self._dispatcher.clock.monotonic_ns()
         try:
             call(*arguments)
-        except Exception as error:
+        except BaseException as error:
             raise SinkError(
                 f"sink {self.uid!r}: {call.__name__}() failed: {said(error)}",
                 operator_uid=self.uid,
@@ -128,6 +127,7 @@ class AsyncSinkDriver:
         self._ctx = ctx
         self._dispatcher = dispatcher
         self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._per_record = type(sink).invoke_batch is AsyncSink.invoke_batch
 
     def hand_over(self, item: Chunk | Control) -> None:
         """Queue a chunk or a control element. From the engine thread."""
@@ -140,7 +140,7 @@ class AsyncSinkDriver:
     async def run(self) -> None:
         """Serve the sink until it may finish; cancelled as any asyncio task."""
         sink = self._sink
-        try:
+        async with async_closing(lambda: self._named(sink.close)):
             await self._named(sink.open, self._ctx)
             while True:
                 item = await self._items.get()
@@ -152,20 +152,29 @@ class AsyncSinkDriver:
                 elif item == _FINISH:
                     await self._named(sink.finish)
                     return
-        finally:
-            await self._named(sink.close)
 
     async def _invoke(self, chunk: Chunk) -> None:
         records = len(chunk.values)
         begun = self._dispatcher.clock.monotonic_ns()
-        try:
-            await self._sink.invoke_batch(chunk.values, self._ctx)
-        except Exception as error:
-            raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
+        if self._per_record:
+            await self._invoke_each(chunk)
+        else:
+            try:
+                await self._sink.invoke_batch(chunk.values, self._ctx)
+            except Exception as error:
+                raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
         self.taken += records
         self._dispatcher.post(
             self.edge.on_taken, (records, self._dispatcher.clock.monotonic_ns() - begun)
         )
+
+    async def _invoke_each(self, chunk: Chunk) -> None:
+        invoke, ctx = self._sink.invoke, self._ctx
+        for index, record in enumerate(chunk.values):
+            try:
+                await invoke(record, ctx)
+            except Exception as error:
+                raise _failed(self.uid, _record(chunk, index), error) from error
 
     async def _named(self, call: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -178,8 +187,9 @@ class AsyncSinkDriver:
 
 
 def _record(chunk: Chunk, index: int) -> str:
-    return f"record {shown(chunk.values[index])} at {chunk.start.plus(index)}"
+    where = "at" if chunk.exact else MADE_OF
+    return f"record {shown(chunk.values[index])} {where} {chunk.position_of(index)}"
 
 
-def _failed(uid: str, what: str, error: Exception) -> SinkError:
+def _failed(uid: str, what: str, error: BaseException) -> SinkError:
     return SinkError(f"sink {uid!r} failed on {what}: {said(error)}", operator_uid=uid)

@@ -62,6 +62,8 @@ class SinkEdge:
 
     def on_control(self, element: Control) -> None:
         """Hand a control element over, behind what is there."""
+        if element is None:
+            raise TypeError("element must not be None (rule 2.13)")
         if not self._done:
             self._hand_over(element)
 

@@ -12,6 +12,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.errors import CancelledError, SourceError
 from millstream.core.ports import Clock
 from millstream.core.source import AsyncBatchSource, BatchSource, Source
+from millstream.engine.closing import closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_head import CollectHead
 
@@ -36,6 +37,7 @@ class Cutter:
         self._begin = Position(start, 0)  # of the next record
         self._chunk_size = chunk_size
         self._clock = clock
+        self._last: tuple[Sequence[Any], int] = ((), 0)  # the batch before, and its length then
         self.sent = 0
 
     def chunks(self, batch: object) -> Iterator[Chunk]:
@@ -44,7 +46,9 @@ class Cutter:
         Raises:
             SourceError: the batch is not of that form.
         """
+        self.check_last()
         records, after = self._checked(batch)
+        self._last = (records, len(records))
         size, total = self._chunk_size, len(records)
         now_ms = self._clock.now_ms()
         end = Position(after, 0)
@@ -57,6 +61,21 @@ class Cutter:
             cut = begin.plus(size) if stop < total else end
             yield Chunk(records[start:stop], self._uid, begin, cut, now_ms)
             begin = cut
+
+    def check_last(self) -> None:
+        """Refuse a source that changed a list after it was yielded: the engine reads it later.
+
+        Raises:
+            SourceError: its length is not what it was.
+        """
+        records, before = self._last
+        if len(records) != before:
+            raise SourceError(
+                f"source {self._uid!r} changed a list of records after it had yielded it (it had "
+                f"{before:,} records, now {len(records):,}); yield a new list each time: "
+                "batch = [], not batch.clear()",
+                operator_uid=self._uid,
+            )
 
     def _checked(self, batch: object) -> tuple[Sequence[Any], Any]:
         try:
@@ -116,12 +135,10 @@ class BatchDriver:
 
     def run(self) -> None:
         """Read until the source ends or is cancelled."""
-        try:
+        with closing(self._source.close):
             self._source.open()
-            if self._read() and not self._stopping:
+            if not self._stopping and self._read() and not self._stopping:
                 self._dispatcher.post(self.head.on_end)
-        finally:
-            self._source.close()
 
     def _read(self) -> bool:
         batches = self._source.read(self._start)
@@ -141,6 +158,7 @@ class BatchDriver:
                     post((on_chunk, chunk))
                 if self._stopping:
                     return False
+            cutter.check_last()
         finally:
             close = getattr(batches, "close", None)
             if close is not None:
@@ -187,16 +205,15 @@ class RunDriver:
 
     def run(self) -> None:
         """Run the source until it returns."""
-        try:
+        with closing(self._source.close):
             self._source.open()
-            self._source.run(self)
+            try:
+                self._source.run(self)
+            except CancelledError:
+                if not self.cancelled:
+                    raise
             if not self.cancelled:
                 self._dispatcher.post(self.head.on_end)
-        except CancelledError:
-            if not self.cancelled:
-                raise
-        finally:
-            self._source.close()
 
 
 class AsyncDriver:
@@ -232,7 +249,7 @@ class AsyncDriver:
     async def run(self) -> None:
         """Read until the source ends; cancelled as any asyncio task."""
         self._more = asyncio.Event()
-        try:
+        with closing(self._source.close):
             self._source.open()
             batches = self._source.read(self._start)
             try:
@@ -242,8 +259,6 @@ class AsyncDriver:
                 if close is not None:
                     await close()
             self._dispatcher.post(self.head.on_end)
-        finally:
-            self._source.close()
 
     async def _read(self, batches: AsyncIterator[Any]) -> None:
         assert self._more is not None
@@ -255,6 +270,7 @@ class AsyncDriver:
                 self._credit -= len(chunk.values)
                 self._cutter.sent += len(chunk.values)
                 self._dispatcher.post(self.head.on_chunk, chunk)
+        self._cutter.check_last()
 
     def _add_credit(self, records: int) -> None:
         self._credit += records

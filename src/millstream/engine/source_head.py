@@ -54,6 +54,8 @@ class QueuedHead:
 
     def on_chunk(self, chunk: Chunk) -> None:
         """Take a chunk from the source. An empty one only moves the position on."""
+        if self.outlet.done:
+            return  # the source has not heard of the cancel yet
         self._queue.append(chunk)
         if not self.scheduled:
             self.run_slice()
@@ -77,7 +79,7 @@ class QueuedHead:
             if records:
                 demand = outlet.demand
                 if demand <= 0:
-                    return
+                    break
                 if records > demand:
                     chunk, queue[0] = chunk.split_at(demand)
                     records = demand
@@ -88,10 +90,12 @@ class QueuedHead:
             else:
                 queue.popleft()
             self.position = chunk.end
+        if outlet.done:
+            return
         if self._consumed >= PREFETCH >> 1:
             self._grant(self._consumed)
             self._consumed = 0
-        if self._ended and not outlet.done:
+        if self._ended and not queue:
             outlet.control(EndOfInput())
             outlet.complete()
 
@@ -180,6 +184,8 @@ class CollectHead:
                 self.checkpoint_lock.wait()
         if self.cancelled:
             raise CancelledError(f"source {self.uid!r} was cancelled")
+        if self._failure is not None:
+            raise self._failure  # nothing may follow the record that was lost
         self.offered += 1
         if self._room > 0:
             self._room -= 1
@@ -199,7 +205,7 @@ class CollectHead:
         else:
             self.dropped += 1
             held = f"a buffer of {self._capacity:,} records" if self._capacity else "no buffer"
-            self._failure = self._failure or SourceOverflowError(
+            self._failure = SourceOverflowError(
                 f"source {self.uid!r} produced more than the job takes, and has {held}; make the "
                 "job faster, raise buffer_size, or choose overflow='drop' or 'latest'",
                 operator_uid=self.uid,
@@ -245,10 +251,11 @@ class CollectHead:
     def _drain(self) -> None:
         """Emit the accepted records; the caller holds the lock."""
         self._announced = False
-        accepted, self._accepted = self._accepted, []
+        accepted = self._accepted
         now_ms = self._clock.now_ms()
-        for start in range(0, len(accepted), CHUNK_SIZE):
-            values = accepted[start : start + CHUNK_SIZE]
+        while accepted:  # what is still in it counts against demand that comes meanwhile
+            values = accepted[:CHUNK_SIZE]
+            del accepted[:CHUNK_SIZE]
             position = self.position
             end = position.plus(len(values))
             self.outlet.emit(Chunk(values, self.uid, position, end, now_ms))

@@ -15,11 +15,15 @@ from millstream.core.errors import StuckError
 from millstream.core.job_result import JobResult
 from millstream.core.ports import Clock
 from millstream.core.settings import EngineSettings
+from millstream.engine.async_task import AsyncTask
+from millstream.engine.chain import BatchStep
 from millstream.engine.gc_policy import IDLE_NS, GcPolicy
 from millstream.engine.run import JobRun
-from millstream.engine.sink_driver import SinkDriver
+from millstream.engine.sink_driver import AsyncSinkDriver, SinkDriver
+from millstream.engine.source_driver import AsyncDriver, BatchDriver, RunDriver
 from millstream.engine.task import Task
 
+LET_GO_NS = 1_000_000_000  # what the rest of a run gets to end where one part of it is stuck
 TICK_S = 0.5  # two looks a second cost an idle job under 0.1 % of a core
 
 
@@ -49,13 +53,12 @@ class Supervisor:
         """
         policy = GcPolicy(self._settings.manage_gc, self._settings.memory_share)
         with policy, self._signal_handlers():
-            while not self._run.finished.wait(TICK_S):
+            while not self._run.wait(TICK_S):
                 self._look(policy)
-        for thread in self._run.threads.values():
-            thread.join(self._settings.grace_s)  # they have posted their last message
+        result = self._run.result()
         if self._signals:
-            raise KeyboardInterrupt
-        return self._run.result()
+            raise KeyboardInterrupt from result.error
+        return result
 
     # -- a look ---------------------------------------------------------------------------------
 
@@ -71,13 +74,14 @@ class Supervisor:
         self._look_for_blocked(now_ns)
         ending_ns = self._run.ending_since_ns
         if ending_ns and now_ns - ending_ns > self._settings.grace_s * 1e9:
-            raise self._stuck()
+            raise self._stuck() from self._run.error
 
     def _look_for_blocked(self, now_ns: int) -> None:
         limit_ns = self._settings.blocked_after_s * 1e9
         blocked: dict[str, int] = {}
-        if self._run.dispatcher.busy_since_ns:
-            blocked["engine"] = now_ns - self._since_ns
+        busy_ns = self._run.dispatcher.busy_since_ns
+        if busy_ns:  # read after the slices: it may have begun to work only since
+            blocked["engine"] = now_ns - max(busy_ns, self._since_ns)
         for driver in self._run.assembly.sink_drivers():
             if isinstance(driver, SinkDriver) and driver.busy_since_ns:
                 blocked[f"sink {driver.uid}"] = now_ns - driver.busy_since_ns
@@ -95,39 +99,84 @@ class Supervisor:
     def _report(self, name: str, seconds: float) -> None:
         import structlog
 
-        frame = self._frame(name)
+        frames = _frames(self._frame(name))
         structlog.get_logger().warning(
             "callback.blocked",
             job=self._run.graph.job,
             thread=name,
-            operator_uid=self._operator(name, frame),
+            operator_uid=self._operator(name, frames) or name,
             seconds=round(seconds, 1),
-            stack=_stack(frame),
+            stack=_text(frames),
         )
 
     def _stuck(self) -> StuckError:
+        self._let_go()
         names = [name for name, thread in self._run.threads.items() if thread.is_alive()]
-        stacks = "\n".join(f"{name}:\n{_stack(self._frame(name))}" for name in names)
-        waiting = ", ".join(self._run.alive()) or ", ".join(names)
+        if len(names) > 1 and not self._run.dispatcher.busy_since_ns:
+            names = [name for name in names if name != "engine"]  # it only waits for the others
+        stacks: dict[str, str] = {}  # many calls of one function hang in the same place
+        uids: list[str] = []
+        said: list[str] = []
+        for name in names:
+            owners = []
+            for where, frames in self._stacks(name):
+                stacks.setdefault(_text(frames), where)
+                owners += [owner for owner in [self._operator(name, frames)] if owner]
+            uids += owners
+            known = ", ".join(repr(uid) for uid in dict.fromkeys(owners) if uid not in name)
+            said.append(f"{name} (operator {known})" if known else name)
         return StuckError(
             f"job {self._run.graph.job!r} did not end within its grace of "
-            f"{self._settings.grace_s:g} s: still running: {waiting}. A source's cancel() or a "
-            f"time limit in the callback would end it. Stacks:\n{stacks}"
+            f"{self._settings.grace_s:g} s: still running: {', '.join(said)}. A source's cancel() "
+            "or a time limit in the callback would end it. Stacks:\n"
+            + "\n".join(f"{where}:\n{text}" for text, where in stacks.items()),
+            operator_uid=uids[0] if uids else None,
         )
 
-    def _operator(self, name: str, frame: FrameType | None) -> str:
-        """Return the uid of the operator whose callback a thread is in."""
-        if name.startswith("sink "):
-            return name.removeprefix("sink ")
-        while frame is not None:
-            for task in self._run.assembly.tasks():
-                if isinstance(task, Task):
-                    for segment in task.chain.segments:
-                        owner = segment.owner_at(frame.f_code.co_filename, frame.f_lineno)
-                        if owner:
-                            return owner
-            frame = frame.f_back
-        return name
+    def _stacks(self, name: str) -> Iterator[tuple[str, list[FrameType]]]:
+        """Yield the stacks of a thread, and of what it waits for if it is the event loop."""
+        yield name, _frames(self._frame(name))
+        if name == "event loop" and self._run.assembly.loop is not None:
+            for frames in self._run.assembly.loop.stacks():
+                yield "on the event loop", frames
+            # Those of asyncio.to_thread, which the end of a loop waits for.
+            current = sys._current_frames()
+            for thread in threading.enumerate():
+                if thread.name.startswith("asyncio_"):
+                    yield thread.name, _frames(current.get(thread.ident or 0))
+
+    def _let_go(self) -> None:
+        """End what is not stuck itself, but waits for what is."""
+        self._run.abandon()
+        deadline_ns = self._clock.monotonic_ns() + LET_GO_NS
+        for thread in self._run.threads.values():
+            thread.join(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
+
+    def _operator(self, name: str, frames: list[FrameType]) -> str | None:
+        """Return the uid of the operator whose callback a stack is in, if it is in one."""
+        if name.startswith(("sink ", "source ")):
+            return name.partition(" ")[2]
+        owners = (self._owner(frame) for frame in reversed(frames))
+        return next((owner for owner in owners if owner), None)
+
+    def _owner(self, frame: FrameType) -> str | None:
+        """Return the operator whose callback a frame calls, if it is one of ours that does."""
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, BatchStep):
+            return caller.id
+        if isinstance(caller, AsyncTask):
+            return caller.name
+        if isinstance(caller, AsyncSinkDriver | AsyncDriver | BatchDriver | RunDriver):
+            return caller.uid
+        if isinstance(caller, Task):  # in open or close
+            return frame.f_locals.get("operator")
+        for task in self._run.assembly.tasks():
+            if isinstance(task, Task):
+                for segment in task.chain.segments:
+                    owner = segment.owner_at(frame.f_code.co_filename, frame.f_lineno)
+                    if owner:
+                        return owner
+        return None
 
     def _frame(self, name: str) -> FrameType | None:
         thread = self._run.threads.get(name)
@@ -158,5 +207,13 @@ class Supervisor:
         self._run.cancel()
 
 
-def _stack(frame: FrameType | None) -> str:
-    return "".join(traceback.format_stack(frame)) if frame is not None else "(has ended)"
+def _frames(innermost: FrameType | None) -> list[FrameType]:
+    """Return a thread's frames, the outermost first."""
+    return [frame for frame, _ in traceback.walk_stack(innermost)][::-1] if innermost else []
+
+
+def _text(frames: list[FrameType]) -> str:
+    if not frames:
+        return "(has ended)"
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(summary.format())

@@ -76,11 +76,12 @@ class AggregateBy(RowOperator):
             (only,) = self.aggregates.values()
             if only.kind in ("count", "sum"):  # their state needs no list
                 update = f"{table}[{key}] = {record} = {get}({key}, 0)"
+                added = "1" if only.kind == "count" else operands[0]
                 if operands[0] is None:
-                    loop.line(f"{update} + 1")
+                    loop.line(f"{update} + {added}")
                 else:
                     loop.line(f"if {operands[0]} is None: {update}")
-                    loop.line(f"else: {update} + {operands[0]}")
+                    loop.line(f"else: {update} + {added}")
                 return
         start = ", ".join(_START[each.kind] for each in self.aggregates.values())
         loop.line(f"cell = {get}({key})")

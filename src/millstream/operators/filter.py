@@ -29,9 +29,4 @@ class Filter(RowOperator):
 
     def write(self, loop: Loop) -> None:
         """Write ``if not condition(v): continue``, counting."""
-        record = loop.value()
-        if isinstance(self.condition, Expr):
-            loop.condition(self.condition, "c")
-            loop.keep_if("c")
-        else:
-            loop.keep_if(f"{loop.bind(self.condition)}({record})")
+        loop.keep_if(self.condition)

@@ -7,6 +7,7 @@ from typing import Any
 
 from millstream.core.errors import GraphError
 from millstream.core.expression import Expr
+from millstream.core.function_kind import is_async, is_generator, name_of
 
 
 def check_function(
@@ -32,7 +33,7 @@ def check_function(
     if is_async(function):
         if asynchronous:
             raise GraphError(f"{where}: {name_of(function)} is 'async def'; {asynchronous}")
-    elif generator and inspect.isgeneratorfunction(_call_of(function)):
+    elif generator and is_generator(function):
         raise GraphError(f"{where}: {name_of(function)} yields, so it is a generator; {generator}")
     _check_arguments(where, function, arguments)
 
@@ -50,28 +51,3 @@ def _check_arguments(where: str, function: Any, arguments: int) -> None:
             f"{where} calls its function with {arguments} {plural}, but "
             f"{name_of(function)}{signature} does not take that: {error}"
         ) from None
-
-
-def is_async(function: Any) -> bool:
-    """Return whether calling it gives a coroutine or an async generator."""
-    call = _call_of(function)
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
-
-
-def is_generator(function: Any) -> bool:
-    """Return whether calling it gives a generator."""
-    return inspect.isgeneratorfunction(_call_of(function))
-
-
-def name_of(function: Any) -> str:
-    """Return a function's name as a user knows it."""
-    return getattr(function, "__qualname__", None) or repr(function)
-
-
-def _call_of(function: Any) -> Any:
-    """Return what has the code: the function, what a partial wraps, or an object's __call__."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):
-        function = function.func
-    if inspect.isroutine(function) or isinstance(function, type):
-        return function
-    return type(function).__call__ if callable(function) else function

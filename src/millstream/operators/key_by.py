@@ -41,7 +41,7 @@ class KeyBy(RowOperator):
 
     def write_key(self, loop: Loop) -> str:
         """Return the variable with the record's key, computing it if no operator has yet."""
-        return loop.key(lambda variable: self._write(loop, variable), check=not self.typed)
+        return loop.key(self, lambda variable: self._write(loop, variable), check=not self.typed)
 
     def _write(self, loop: Loop, variable: str) -> None:
         if not isinstance(self.key, tuple):

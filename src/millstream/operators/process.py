@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.core.errors import RecordError
+from millstream.core.function_kind import is_generator
 from millstream.core.job_graph import OperatorKind, StateSpec
 from millstream.core.operator import KeyedProcessFunction, ProcessContext
 from millstream.core.state import find_states
 from millstream.operators.definition import RowOperator
-from millstream.operators.function_check import is_generator
 from millstream.operators.key_by import KeyBy
 from millstream.operators.loop import Loop, StateStore
 
@@ -57,7 +57,7 @@ class Process(RowOperator):
             loop.line(f"{loop.bind(state)}.key = {key}")
         function, name = live.function, loop.bind(live.ctx)
         sides = ", ".join(f"{tag!r}: {loop.side_output(tag)}" for tag in self.side_outputs)
-        loop.prologue(f"{name}.collect = append")
+        loop.prologue(f"{name}.collect = out.append")
         loop.prologue(f"{name}.side_outputs = {{{sides}}}")
         loop.line(f"{name}.current_key = {key}")
         call = f"{loop.bind(function.process_element)}({record}, {name})"
@@ -86,7 +86,7 @@ class LiveProcess:
         self.states = []
         for attribute, descriptor in find_states(type(function)).items():
             state = store.value_state(uid, str(descriptor.name), descriptor.default)
-            self.function.__dict__[attribute] = state
+            object.__setattr__(self.function, attribute, state)  # it may be a frozen dataclass
             self.states.append(state)
 
 

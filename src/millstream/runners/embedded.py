@@ -23,6 +23,15 @@ class Execution:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
         self._run.cancel()
 
+    @property
+    def ended(self) -> bool:
+        """Return whether the job has ended, and every thread of it."""
+        return self._run.wait(0)
+
+    def result(self) -> JobResult:
+        """Return how the job ended; only once it has."""
+        return self._run.result()
+
     def wait(self) -> JobResult:
         """Wait for the end.
 

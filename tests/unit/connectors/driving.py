@@ -33,6 +33,8 @@ def records(source: BatchSource[Any], position: Any = None) -> list[Any]:
 def decoded(source: BatchSource[Any], raw: Sequence[Any]) -> list[Any]:
     """Return the records in a batch: a block at once where that works, else one by one."""
     decoder = source.decoder
+    if decoder is not None and decoder.skips_blank_lines:
+        raw = Lines.of([line for line in raw if line.strip()])
     if decoder is None:
         return list(raw)
     if isinstance(raw, Lines):

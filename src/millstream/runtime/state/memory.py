@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NoReturn
+
+from millstream.core.errors import RecordError
+
+
+class _NoKey:
+    """Stands for the key where no record has come yet; a dict refuses it, at no cost later."""
+
+    def __hash__(self) -> NoReturn:
+        raise RecordError(
+            "a state belongs to the key of a record, and no record is there yet: use it in "
+            "process_element"
+        )
 
 
 class StateTable:
@@ -21,24 +33,24 @@ class MemoryValueState:
     Measured in a prototype at 0.87 of a bare reduce, against 0.55 for a look-up by (name, key).
     """
 
-    __slots__ = ("_default", "_state", "key")
+    __slots__ = ("_default", "_table", "key")
 
     def __init__(self, state: StateTable, default: Any) -> None:
-        self._state = state
+        self._table = state.table
         self._default = default
-        self.key: Hashable = None
+        self.key: Hashable = _NoKey()
 
     def value(self) -> Any:
         """Return the current key's value, or the default."""
-        return self._state.table.get(self.key, self._default)
+        return self._table.get(self.key, self._default)
 
     def update(self, value: Any) -> None:
         """Set the current key's value."""
-        self._state.table[self.key] = value
+        self._table[self.key] = value
 
     def clear(self) -> None:
         """Forget the current key's value."""
-        self._state.table.pop(self.key, None)
+        self._table.pop(self.key, None)
 
 
 class MemoryStateBackend:

@@ -1,0 +1,15 @@
+"""A supervisor that looks more often, so that these tests wait less."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from millstream.engine import supervisor
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _brisk_supervisor() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "TICK_S", 0.05)
+        patch.setattr(supervisor, "LET_GO_NS", 500_000_000)
+        yield

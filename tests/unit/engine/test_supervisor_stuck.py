@@ -1,0 +1,143 @@
+"""Whatever is stuck: the run ends within its grace, says what it was, and leaves only that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+import millstream as ms
+from millstream.core.errors import StuckError
+from tests.support.stepping import wait_until
+from tests.unit.engine.driving import BRISK, Begun, drop, never_ending
+from tests.unit.engine.stuck_jobs import PLACES, Hold, HoldingSource
+
+SLACK_S = 8  # on a busy machine; the grace of these runs is half a second
+
+
+@dataclass(frozen=True)
+class End:
+    """How a stuck run ended.
+
+    Attributes:
+        error: what was raised.
+        seconds: from the cancel on.
+        left: its threads that were still alive then.
+        begun: the run.
+        hold: what it is stuck in.
+    """
+
+    error: BaseException | None
+    seconds: float
+    left: list[str]
+    begun: Begun
+    hold: Hold
+
+
+def cancel_when_stuck(name: str) -> End:
+    hold = Hold()
+    job = ms.Job(name, engine=BRISK)
+    PLACES[name].build(job, hold)
+    begun = Begun(job)
+    hold.entered.wait(1)  # what gets stuck in its end only does so behind the cancel
+    threading.Timer(0.1, begun.run.cancel).start()
+    started_s = time.monotonic()
+    error: BaseException | None = None
+    try:
+        begun.wait()
+    except StuckError as stuck:
+        error = stuck
+    seconds = time.monotonic() - started_s
+    left = [name for name, thread in begun.run.threads.items() if thread.is_alive()]
+    return End(error, seconds, left, begun, hold)
+
+
+@pytest.fixture(scope="module")
+def ends() -> Iterator[dict[str, End]]:
+    """Run all at once: each mostly waits."""
+    with ThreadPoolExecutor(len(PLACES)) as pool:
+        ended = dict(zip(PLACES, pool.map(cancel_when_stuck, PLACES), strict=True))
+    yield ended
+    for end in ended.values():
+        end.hold.release.set()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_cancel_ends_a_stuck_run_within_its_grace(place: str, ends: dict[str, End]) -> None:
+    assert isinstance(ends[place].error, StuckError)
+    assert ends[place].seconds < SLACK_S
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_was_stuck_is_named_with_its_stack(place: str, ends: dict[str, End]) -> None:
+    message = str(ends[place].error)
+    assert f"job {place!r} did not end within its grace of 0.5 s" in message
+    assert "in stuck_" in message
+    if place != "map_async, to_thread":  # its call was cancelled; the thread it began was not
+        assert PLACES[place].uid in message.partition(". A source's")[0]
+        assert ends[place].error.operator_uid == PLACES[place].uid  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_only_what_is_stuck_is_left_and_it_goes_when_it_can(
+    place: str, ends: dict[str, End]
+) -> None:
+    assert ends[place].left == [PLACES[place].thread]
+    ends[place].hold.release.set()
+    wait_until(lambda: ends[place].begun.run.wait(0.01), f"the threads of {place!r}")
+
+
+class FailingSink(ms.Sink[int]):
+    def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+        raise ValueError("the user's own")
+
+
+def test_what_is_stuck_behind_a_failure_does_not_hide_it() -> None:
+    hold = Hold()
+    job = ms.Job("job", engine=BRISK)
+    job.source(HoldingSource(hold, "read"), uid="in").sink(FailingSink(), uid="out")
+    with pytest.raises(StuckError, match="still running: source in") as caught:
+        ms.run(job)
+    hold.release.set()
+    assert isinstance(caught.value.__cause__, ms.errors.SinkError)
+    assert isinstance(caught.value.__cause__.__cause__, ValueError)
+
+
+def test_a_failure_is_heard_while_the_engine_is_stuck() -> None:
+    hold, sink_is_there = Hold(), threading.Event()
+
+    class FailsLater(ms.Sink[int]):
+        def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+            sink_is_there.set()
+            hold.entered.wait(10)
+            raise ValueError("the user's own")
+
+    def stop(n: int) -> int:
+        if sink_is_there.is_set():
+            hold.stuck_here()
+        return n
+
+    job = ms.Job("job", engine=BRISK)
+    job.source(never_ending, uid="other in").sink(FailsLater(), uid="other out")
+    job.source(never_ending, uid="in").map(stop, uid="op").sink(drop, uid="out")
+    with pytest.raises(StuckError, match=r"engine \(operator 'op'\)"):
+        ms.run(job)
+    hold.release.set()
+
+
+def test_a_source_whose_close_hangs_at_the_end_of_its_input_is_named() -> None:
+    hold = Hold()
+
+    class Hangs(HoldingSource):
+        def read(self, position: object) -> Iterator[tuple[list[int], int]]:
+            yield [1], 1
+
+    job = ms.Job("job", engine=BRISK)
+    job.source(Hangs(hold, "close"), uid="in").sink(drop, uid="out")
+    with pytest.raises(StuckError, match="still running: source in"):
+        ms.run(job)
+    hold.release.set()
