@@ -99,7 +99,6 @@ class Latency(_Limit):
             extra={
                 **{key: middle.answer[key] for key in ("p50_ms", "p99_ms", "max_ms")},
                 "p99s_ms": [run.answer["p99_ms"] for run in runs],
-                "cpu_share": middle.cpu_s / middle.wall_s,
             },
         )
 

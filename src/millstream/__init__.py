@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from millstream.core.aggregate import mean as mean
     from millstream.core.aggregate import min as min
     from millstream.core.aggregate import sum as sum
+    from millstream.core.codec import Decoder as Decoder
     from millstream.core.codec import json as json
     from millstream.core.codec import text as text
+    from millstream.core.connector import Connector as Connector
     from millstream.core.expression import col as col
     from millstream.core.expression import it as it
     from millstream.core.expression import lit as lit
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from millstream.core.source import SourceContext as SourceContext
     from millstream.core.state import ValueState as ValueState
     from millstream.core.state import ValueStateDescriptor as ValueStateDescriptor
+    from millstream.runners.embedded import Execution as Execution
 
 _HOME = {
     "api.job": ["Job"],
@@ -61,7 +64,8 @@ _HOME = {
     "cli.app": ["main"],
     "control.wiring": ["explain", "run", "start"],
     "core.aggregate": ["count", "max", "mean", "min", "sum"],
-    "core.codec": ["json", "text"],
+    "core.codec": ["Decoder", "json", "text"],
+    "core.connector": ["Connector"],
     "core.expression": ["col", "it", "lit", "when"],
     "core.job_graph": ["Guarantee", "JobMode"],
     "core.job_result": ["JobResult"],
@@ -79,6 +83,7 @@ _HOME = {
         "SourceContext",
     ],
     "core.state": ["ValueState", "ValueStateDescriptor"],
+    "runners.embedded": ["Execution"],
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
 _CONNECTORS = ("blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import millstream as ms
@@ -41,7 +41,6 @@ class TaskSubject:
         outputs: the task's outputs; the first one is looked at, the others are drained.
         inputs: how many streams it takes.
         ordered: records come out in the model's order.
-        at_end: records come out only at the end of the input.
     """
 
     name: str
@@ -50,7 +49,6 @@ class TaskSubject:
     outputs: tuple[OutputKey, ...] = (("op", None),)
     inputs: int = 1
     ordered: bool = True
-    at_end: bool = False
 
     def chain(self, user_code: UserCode) -> Chain:
         """Return the chain, new."""
@@ -69,7 +67,6 @@ class AsyncSubject:
     model: Callable[[Sequence[int]], list[Any]]
     make: Callable[[Any], Any]
     ordered: bool = True
-    at_end: bool = field(default=False, init=False)
 
     def operator(self, user_code: UserCode) -> MapAsync:
         """Return the operator, new."""
@@ -247,7 +244,7 @@ TASKS = (
     ),
     TaskSubject("key_by, reduce", _reduce, _sums),
     TaskSubject("aggregate, each", _aggregate("each"), _running_totals),
-    TaskSubject("aggregate, final", _aggregate("final"), _final_totals, at_end=True),
+    TaskSubject("aggregate, final", _aggregate("final"), _final_totals),
     TaskSubject("process, collect", _process(_Collects), _with_negative),
     TaskSubject("process, generator", _process(_Yields), _repeated),
     TaskSubject(

@@ -101,10 +101,9 @@ class ProcessorAsPublisher(ProcessorStage, PublisherStage):
         """Let the upstream fail."""
         self.feeds[0].error(error)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         for other in self.rest:
-            other.cancel()  # a task lives as long as anyone wants anything of it
+            other.cancel()
         return all(feed.cancelled or feed.ended for feed in self.feeds)
 
 

@@ -134,7 +134,7 @@ class PublisherContract:
         probe.request(10)
         stage.settle()
         assert len(probe.records) == 2
-        assert stage.origin_cancelled, "the origin would wait for demand that cannot come"
+        assert stage.cancel_reached_origin(), "the origin would wait for demand that cannot come"
 
     # -- signals --------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class PublisherContract:
         probe.request(5)
         stage.settle()
         assert probe.received <= 1
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
     @rule("1.11", "1.9")
     def test_a_second_subscriber_is_refused(
@@ -233,7 +233,7 @@ class PublisherContract:
         stage.settle()
         assert len(probe.records) == before
         assert not probe.ended
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
     @rule("1.8", "3.6")
     def test_demand_behind_a_cancel_is_ignored(self, start: Start) -> None:
@@ -255,7 +255,7 @@ class PublisherContract:
         stage.settle()
         assert len(probe.chunks) == 1
         assert not probe.ended
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
     @rule("1.8", "3.5")
     def test_a_cancel_within_on_subscribe_is_heard(self, start: Start) -> None:
@@ -268,7 +268,7 @@ class PublisherContract:
         probe = stage.subscribe(Uninterested(request=3))
         stage.settle()
         assert probe.trace == []
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
     @rule("3.13")
     def test_a_cancelled_subscriber_is_forgotten(self, start: Start) -> None:

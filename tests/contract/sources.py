@@ -55,8 +55,7 @@ class OutletStage(PublisherStage):
     def control(self, element: Control) -> None:
         self.outlet.control(element)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         return self._cancelled
 
     def _on_demand(self) -> None:
@@ -91,8 +90,7 @@ class BatchStage(PublisherStage):
     def control(self, element: Control) -> None:
         self.head.inject(element)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         self.dispatcher.run_until_idle()
         return self.head.outlet.done
 
@@ -128,8 +126,7 @@ class AsyncBatchStage(PublisherStage):
     def control(self, element: Control) -> None:
         self.head.inject(element)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         return self.head.outlet.done
 
     def close(self) -> None:
@@ -154,7 +151,7 @@ class CollectStage(PublisherStage):
     def __init__(self, records: Sequence[int]) -> None:
         super().__init__()
         self.driver = RunDriver(_Collecting(records), "collecting", self.dispatcher)
-        self.head = CollectHead(self.dispatcher, "collecting", self.clock, None)
+        self.head = CollectHead(self.dispatcher, "collecting", None)
         self.head.checkpoint_lock = self._lock = WatchedCondition()
         self.driver.head = self.head
         self.publisher = self.head.outlet
@@ -169,8 +166,7 @@ class CollectStage(PublisherStage):
     def control(self, element: Control) -> None:
         self.head.inject(element)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         return self.driver.cancelled
 
     def close(self) -> None:
@@ -188,7 +184,7 @@ class PushStage(PublisherStage):
     def __init__(self, records: Sequence[int], strategy: OverflowStrategy) -> None:
         super().__init__()
         capacity = BUFFER if strategy is OverflowStrategy.BUFFER else 0
-        self.head = CollectHead(self.dispatcher, "push", self.clock, strategy, capacity)
+        self.head = CollectHead(self.dispatcher, "push", strategy, capacity)
         self.publisher = self.head.outlet
         self._records = records
         self._pushed = 0
@@ -201,8 +197,7 @@ class PushStage(PublisherStage):
     def control(self, element: Control) -> None:
         self.head.inject(element)
 
-    @property
-    def origin_cancelled(self) -> bool:
+    def cancel_reached_origin(self) -> bool:
         return self.head.cancelled
 
     def _push(self, most: int) -> bool:

@@ -77,9 +77,8 @@ class PublisherStage(Stage):
         """Put a control element behind the records that the origin has given so far."""
         raise NotImplementedError
 
-    @property
-    def origin_cancelled(self) -> bool:
-        """Whether the cancel has come to where the records are from."""
+    def cancel_reached_origin(self) -> bool:
+        """Return whether a cancel comes to where records are from, if nobody else wants any."""
         raise NotImplementedError
 
 

@@ -34,7 +34,7 @@ class Push:
     def __init__(self, strategy: OverflowStrategy) -> None:
         self.dispatcher = Dispatcher(ManualClock())
         capacity = CAPACITY if strategy is BUFFER else 0
-        self.head = CollectHead(self.dispatcher, "push", ManualClock(), strategy, capacity)
+        self.head = CollectHead(self.dispatcher, "push", strategy, capacity)
         self.probe = Probe()
         self.head.outlet.subscribe(self.probe)
         self.pushed = 0

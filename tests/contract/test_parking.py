@@ -113,7 +113,7 @@ def test_a_cancel_passes_at_once(make: Any) -> None:
         assert endless.closed, "what is suspended is closed, and runs its finally clauses"
         stage.settle()
         assert endless.made == made
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
 
 @rule("3.5")

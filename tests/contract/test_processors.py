@@ -38,7 +38,7 @@ def test_a_failing_callback_is_signalled_by_on_error(operator: Subject) -> None:
         assert isinstance(probe.error, OperatorError)
         assert isinstance(probe.error.__cause__, ValueError)
         assert stage.failures == [probe.error]
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
         assert_begin(operator, probe.records, operator.model(range(1, 8)))
 
 
@@ -54,7 +54,7 @@ def test_a_failure_from_upstream_is_passed_on_at_once(operator: Subject) -> None
         assert all(other.error is failure for other in stage.rest)
         assert stage.failures == [failure]
         stage.settle()  # the probe fails at any signal behind the end
-        assert stage.origin_cancelled
+        assert stage.cancel_reached_origin()
 
 
 # -- demand -------------------------------------------------------------------------------------

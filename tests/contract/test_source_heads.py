@@ -170,7 +170,7 @@ def test_a_barrier_goes_behind_what_collect_has_accepted() -> None:
 
 
 def test_a_barrier_does_not_wait_for_a_source_that_is_silent() -> None:
-    head = CollectHead(Dispatcher(ManualClock()), "silent", ManualClock(), None)
+    head = CollectHead(Dispatcher(ManualClock()), "silent", None)
     probe = Probe(request=5)
     head.outlet.subscribe(probe)
     head.inject(Barrier(1))
@@ -201,7 +201,7 @@ def test_demand_within_a_long_drain_is_not_counted_twice(strategy: OverflowStrat
 
 @rule("3.12", "3.5")
 def test_a_source_that_waits_in_collect_is_woken_by_a_cancel() -> None:
-    head = CollectHead(Dispatcher(ManualClock()), "source", ManualClock(), None)
+    head = CollectHead(Dispatcher(ManualClock()), "source", None)
     head.checkpoint_lock = lock = WatchedCondition()
     probe = Probe()
     head.outlet.subscribe(probe)

@@ -28,9 +28,7 @@ class Running:
 
     def __init__(self, strategy: OverflowStrategy | None, capacity: int = 0) -> None:
         self.dispatcher = Dispatcher(SystemClock())
-        self.head = CollectHead(
-            self.dispatcher, "source", self.dispatcher.clock, strategy, capacity
-        )
+        self.head = CollectHead(self.dispatcher, "source", strategy, capacity)
         self.failures: list[BaseException] = []
         self.threads: list[threading.Thread] = []
         self._engine = self.start(self.dispatcher.run)

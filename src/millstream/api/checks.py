@@ -139,12 +139,14 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
 
 def refuse_unbounded(place: Place, where: str) -> None:
     """Refuse to wait for the end of an input that has none."""
-
-    def sources(node: StreamNode) -> list[StreamNode]:
-        upstream = [place.graph.node(edge.source) for edge in node.inputs]
-        return [each for node in upstream for each in sources(node)] if upstream else [node]
-
-    for node in sources(place.graph.node(place.node)):
+    seen: dict[str, StreamNode] = {}  # each node once: diamonds would double the ways to it
+    ahead = [place.node]
+    while ahead:
+        node_id = ahead.pop()
+        if node_id not in seen:
+            node = seen[node_id] = place.graph.node(node_id)
+            ahead += [edge.source for edge in node.inputs]
+    for node in seen.values():
         definition = node.definition
         if (
             isinstance(definition, SourceOperator)

@@ -33,8 +33,8 @@ class Job:
     """Build a job; building runs nothing.
 
     Args:
-        name: names the job in logs, metrics and its files.
-        mode: ``STREAMING``, ``BATCH_ROLLER`` or ``SQL_TASK``.
+        name: names the job in errors, logs and reports.
+        mode: ``STREAMING``, ``BATCH_ROLLER`` or ``SQL_TASK``; part of the plan and its fingerprint.
         guarantee: what the job asks for; refused before the run where it cannot be given.
         parallelism: 1; more is refused until jobs can use several processes.
         chaining: False gives every operator a task of its own, to find out which one is slow.

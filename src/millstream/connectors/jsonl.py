@@ -20,6 +20,7 @@ from millstream.connectors.files import (
 from millstream.connectors.options import bad_option, check_path
 from millstream.core.codec import Decoder, Lines, json, text
 from millstream.core.connector import Connector
+from millstream.core.errors import ConfigError
 from millstream.core.sink import Sink, SinkContext
 from millstream.core.source import BatchSource, SourceBatch
 
@@ -166,9 +167,9 @@ def source(path: str | os.PathLike[str], type: Any = Any) -> JsonlSource[Any]:
     else:
         try:
             decoder = json(type)
-        except (TypeError, NameError) as error:  # NameError: an annotation that names no class
+        except ConfigError as error:
             expected = "a type that msgspec can decode JSON into"
-            raise bad_option(who, "type", expected, type, str(error)) from error
+            raise bad_option(who, "type", expected, type, str(error.__cause__)) from error
     return JsonlSource(check_path(who, path), decoder)
 
 

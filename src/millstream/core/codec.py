@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
-from millstream.core.errors import RecordError
+from millstream.core.errors import ConfigError, RecordError
 
 T = TypeVar("T")
 
@@ -102,13 +102,22 @@ class Decoder(ABC, Generic[T]):
 
 
 class JsonDecoder(Decoder[T]):
-    """JSON by ``msgspec``: into a Struct, a dataclass, or plain dicts and lists."""
+    """JSON by ``msgspec``: into a Struct, a dataclass, or plain dicts and lists.
+
+    Raises:
+        ConfigError: ``msgspec`` cannot decode into the type.
+    """
 
     skips_blank_lines = True
 
     def __init__(self, type: type[T] | Any = Any) -> None:
         self.type = None if type is Any else type
-        self._decoder = msgspec.json.Decoder(type)
+        try:
+            self._decoder = msgspec.json.Decoder(type)
+        except (TypeError, NameError) as error:  # NameError: an annotation that names no class
+            raise ConfigError(
+                f"json({type!r}): no type that JSON can be decoded to: {error}"
+            ) from error
 
     def decode(self, raw: bytes) -> T:
         """Return the value of one JSON document."""

@@ -38,7 +38,8 @@ class Chunk:
             downstream needs them.
         split: the source split the records came from.
         start: the position of the first record (downstream of a flat_map: of its input).
-        end: the position after the last record: a restart from here repeats none of them.
+        end: the position after the last record; at the source's head, a restart from here repeats
+            none of them.
         ingested_ms: when the source handed the records over, epoch ms; one per chunk.
         exact: the i-th record is the i-th behind ``start``. False where records were dropped or
             made on the way: each then comes from somewhere between ``start`` and ``end``.
@@ -46,7 +47,7 @@ class Chunk:
 
     __slots__ = ("end", "exact", "ingested_ms", "split", "start", "timestamps", "values")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a chunk is made of
         self,
         values: Sequence[Any],
         split: str,

@@ -3,7 +3,7 @@
 MillstreamError
 ├── ConfigError           the user's to fix before anything runs
 │   └── GraphError        the job's graph cannot be run as written
-├── RetryableError        a passing fault: we retry
+├── RetryableError        a passing fault: whoever called may try again
 ├── FatalError            the job stops
 │   ├── OperatorError     a callback failed on a record
 │   ├── SourceError       a source failed, or ended without saying so

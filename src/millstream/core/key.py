@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Hashable
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any
 from zlib import crc32
@@ -12,6 +12,7 @@ from zlib import crc32
 from millstream.core.errors import ConfigError, RecordError
 
 MAX_KEY_GROUPS = 128  # as Flink's default max parallelism
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # wall clock less offset, counted from here
 
 _SIMPLE: dict[type, bytes] = {
     str: b"s",
@@ -96,10 +97,14 @@ def canonical_bytes(key: Hashable) -> bytes:
         return b"s" + key.encode("utf-8", "surrogatepass")
     if isinstance(key, uuid.UUID):
         return b"u" + key.bytes
-    if isinstance(key, datetime) and key.tzinfo is not None:
+    if isinstance(key, datetime):
         # Equal instants are one key to a dict, whatever their zone; so are the two moments that a
         # clock turned back shows alike, as Python's == leaves `fold` out.
-        key = key.replace(fold=0).astimezone(UTC)
+        offset = key.replace(fold=0).utcoffset()
+        if offset is not None:
+            # Counted, as an instant near the year 1 or 9999 may have no datetime in UTC.
+            since = key.replace(tzinfo=None) - _EPOCH - offset
+            return b"Z%d" % (since // timedelta(microseconds=1))
     if isinstance(key, date):
         return _SIMPLE[kind] + key.isoformat().encode()
     if isinstance(key, int) and kind is not bool:

@@ -24,7 +24,7 @@ class EngineSettings:
             run gives up on them.
         blocked_after: how long a callback may hold the engine, the event loop or a sink's thread
             before it is named in the log with its stack.
-        chunk_size: most records in a chunk, up to 4,096.
+        chunk_size: most records in a chunk as it comes from a source, up to 4,096.
     """
 
     manage_gc: bool = True

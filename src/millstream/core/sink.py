@@ -47,7 +47,7 @@ class Sink(_AnySink, Generic[T]):
 
     Order of calls: ``open``, then ``invoke_batch`` and ``flush`` in any number, then ``finish`` if
     the whole input was taken, then ``close`` always. A sink that is slow holds its stream back:
-    what is handed over and not yet returned is bounded to about one second's worth.
+    what is handed over and not yet returned is bounded to about half a second's worth.
     """
 
     def open(self, ctx: SinkContext) -> None:

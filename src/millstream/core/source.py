@@ -58,7 +58,8 @@ class SourceContext(Protocol[T_contra]):
     def checkpoint_lock(self) -> AbstractContextManager[Any]:
         """Hold it around ``collect`` and the change of position that belongs to it.
 
-        A snapshot of the source is taken under this lock, so it sees both or neither. It is
+        A snapshot of the source is taken under this lock, so it sees both or neither. Do nothing
+        else under it that waits: the engine needs it to take what was collected. It is
         released while ``collect`` waits for demand, so a full pipeline does not delay one.
         """
 
@@ -98,6 +99,14 @@ class _AnySource(ABC):
             ConfigError: with what to do.
         """
 
+    def describe(self) -> Mapping[str, Any]:
+        """Return the options to show in plans and fingerprints; never a secret."""
+        return {}
+
+
+class _BlockingSource(_AnySource):
+    """What the forms that have a thread of their own share."""
+
     def open(self) -> None:
         """Acquire what the source needs; called on its thread, before anything else.
 
@@ -108,12 +117,11 @@ class _AnySource(ABC):
     def close(self) -> None:
         """Release what ``open`` acquired; called on the source's thread, always."""
 
-    def describe(self) -> Mapping[str, Any]:
-        """Return the options to show in plans and fingerprints; never a secret."""
-        return {}
+    def cancel(self) -> None:
+        """Make a blocking ``run`` or ``read`` return soon; called on another thread, repeatedly."""
 
 
-class Source(_AnySource, Generic[T]):
+class Source(_BlockingSource, Generic[T]):
     """The architecture's form of a source: it runs, and pushes into its context.
 
     ``run`` is called once, on a thread of the source's own, and may block there as long as it
@@ -126,9 +134,6 @@ class Source(_AnySource, Generic[T]):
     def run(self, ctx: SourceContext[T]) -> None:
         """Emit records until the input ends or ``ctx.cancelled``."""
 
-    def cancel(self) -> None:
-        """Make ``run`` return soon; called on another thread, perhaps more than once."""
-
     def snapshot_state(self) -> Any:
         """Return the position: next after the last record that ``collect`` accepted."""
         return None
@@ -137,12 +142,12 @@ class Source(_AnySource, Generic[T]):
         """Go on from what ``snapshot_state`` returned; called before ``run``."""
 
 
-class BatchSource(_AnySource, Generic[T]):
+class BatchSource(_BlockingSource, Generic[T]):
     """The form the engine prefers: an iterator of ``(records, position)``.
 
-    ``read`` is called once, on a thread of the source's own, and may block there. The engine takes
-    the next batch only when downstream has asked for records, cuts it as it needs, and remembers
-    how far it came: the source is never asked for its state.
+    ``read`` is called once, on a thread of the source's own, and may block there. The engine reads
+    ahead of demand by at most 16,384 records and the batch in hand, cuts batches as it needs, and
+    remembers how far it came: the source is never asked for its state.
     """
 
     @abstractmethod
@@ -152,15 +157,18 @@ class BatchSource(_AnySource, Generic[T]):
         An empty batch with a position is fine: it says that the source has moved on.
         """
 
-    def cancel(self) -> None:
-        """Make a blocking ``read`` return soon; called on another thread, perhaps repeatedly."""
-
 
 class AsyncBatchSource(_AnySource, Generic[T]):
     """A ``BatchSource`` whose ``read`` is an async generator on the engine's event loop.
 
     Nothing in it may block: the loop is shared. It is cancelled as asyncio tasks are.
     """
+
+    async def open(self) -> None:
+        """Acquire what the source needs, before anything else."""
+
+    async def close(self) -> None:
+        """Release what ``open`` acquired; called always, also when the run is cancelled."""
 
     @abstractmethod
     def read(self, position: Any) -> AsyncIterator[SourceBatch[T]]:

@@ -187,7 +187,11 @@ class Assembly:
         if isinstance(source, Source):
             run_driver = RunDriver(source, uid, dispatcher)
             collect_head = CollectHead(
-                dispatcher, uid, dispatcher.clock, operator.overflow, operator.buffer_size
+                dispatcher,
+                uid,
+                operator.overflow,
+                operator.buffer_size,
+                self._settings.chunk_size,
             )
             run_driver.head = group.head = collect_head
             group.source_driver = run_driver

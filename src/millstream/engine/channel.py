@@ -227,7 +227,7 @@ class Inlet:
     def top_up(self, room: int) -> None:
         """Ask for as many records as fit into ``room``, in batches of a quarter of it or more.
 
-        As Reactor's prefetch: refill after 75 %. What is asked for is what the outputs can take,
+        What is asked for is what the outputs can take,
         so a barrier never stands behind more than that.
         """
         held = self.outstanding + self.queued

@@ -11,6 +11,7 @@ from millstream.core.element import Barrier, Control, EndOfInput
 from millstream.core.errors import InconsistentError, MillstreamError, SinkError, SourceError
 from millstream.core.job_result import JobResult
 from millstream.core.job_status import JobStatus
+from millstream.core.log import warning
 from millstream.core.ports import Clock, Joinable, Spawner
 from millstream.core.settings import EngineSettings
 from millstream.core.wording import said
@@ -282,9 +283,7 @@ class JobRun:
 
     def _log(self, error: BaseException) -> None:
         """Tell of a failure that is not the run's result: it came while the run was ending."""
-        import structlog
-
-        structlog.get_logger().warning("end.failed", job=self.graph.job, error=said(error))
+        warning("end.failed", job=self.graph.job, error=said(error))
 
     def _end(self) -> None:
         """End every part, the sinks without finishing; each says when it has ended."""

@@ -12,7 +12,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.errors import CancelledError, SourceError
 from millstream.core.ports import Clock
 from millstream.core.source import AsyncBatchSource, BatchSource, Source
-from millstream.engine.closing import closing
+from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_head import CollectHead
 
@@ -249,8 +249,8 @@ class AsyncDriver:
     async def run(self) -> None:
         """Read until the source ends; cancelled as any asyncio task."""
         self._more = asyncio.Event()
-        with closing(self._source.close):
-            self._source.open()
+        async with async_closing(self._source.close):
+            await self._source.open()
             batches = self._source.read(self._start)
             try:
                 await self._read(batches)

@@ -14,7 +14,6 @@ from typing import Any
 
 from millstream.core.element import CHUNK_SIZE, Chunk, Control, EndOfInput, Position
 from millstream.core.errors import CancelledError, SourceOverflowError
-from millstream.core.ports import Clock
 from millstream.core.source import OverflowStrategy
 from millstream.engine.channel import Outlet
 from millstream.engine.dispatcher import Dispatcher
@@ -116,9 +115,9 @@ class CollectHead:
     Args:
         dispatcher: the engine thread.
         uid: the source's uid.
-        clock: for ``ingested_ms``.
         strategy: None: ``collect`` waits for demand.
         capacity: records that BUFFER holds beyond demand.
+        chunk_size: most records in a chunk.
 
     Attributes:
         offered: records that the source gave to ``collect``.
@@ -129,9 +128,9 @@ class CollectHead:
         self,
         dispatcher: Dispatcher,
         uid: str,
-        clock: Clock,
         strategy: OverflowStrategy | None,
         capacity: int = 0,
+        chunk_size: int = CHUNK_SIZE,
     ) -> None:
         self.uid = self.name = uid
         self.scheduled = False
@@ -141,9 +140,9 @@ class CollectHead:
         self.dropped = 0
         self.cancelled = False
         self._dispatcher = dispatcher
-        self._clock = clock
         self._strategy = strategy
         self._capacity = capacity
+        self._chunk_size = chunk_size
         self._accepted: list[Any] = []  # records there is demand for
         self._backlog: deque[Any] = deque()  # records there is none for: BUFFER, LATEST
         self._room = 0  # demand not yet taken up by accepted records
@@ -252,10 +251,10 @@ class CollectHead:
         """Emit the accepted records; the caller holds the lock."""
         self._announced = False
         accepted = self._accepted
-        now_ms = self._clock.now_ms()
+        now_ms = self._dispatcher.clock.now_ms()
         while accepted:  # what is still in it counts against demand that comes meanwhile
-            values = accepted[:CHUNK_SIZE]
-            del accepted[:CHUNK_SIZE]
+            values = accepted[: self._chunk_size]
+            del accepted[: self._chunk_size]
             position = self.position
             end = position.plus(len(values))
             self.outlet.emit(Chunk(values, self.uid, position, end, now_ms))

@@ -13,6 +13,7 @@ from typing import Any
 
 from millstream.core.errors import StuckError
 from millstream.core.job_result import JobResult
+from millstream.core.log import warning
 from millstream.core.ports import Clock
 from millstream.core.settings import EngineSettings
 from millstream.engine.async_task import AsyncTask
@@ -97,10 +98,8 @@ class Supervisor:
         self._named = set(late)
 
     def _report(self, name: str, seconds: float) -> None:
-        import structlog
-
         frames = _frames(self._frame(name))
-        structlog.get_logger().warning(
+        warning(
             "callback.blocked",
             job=self._run.graph.job,
             thread=name,

@@ -24,9 +24,10 @@ _NOWHERE = Chunk((), "", Position(None, 0), Position(None, 0), 0)
 class Task:
     """A processor in Reactive Streams' sense: a subscriber per input, a publisher per output.
 
-    It takes no more records than its outputs have asked for. What its chain emits beyond that
-    stays where it is made, in a suspended generator or a list, and is sent in slices as demand
-    comes; until then the task takes no input. Control elements need no demand.
+    It takes as many records as make what its outputs have asked for, as measured: at most 64 for
+    each, where most are left out. What its chain emits beyond that stays where it is made, in a
+    suspended generator or a list, and is sent in slices as demand comes; until then the task takes
+    no input. Control elements need no demand.
 
     Args:
         dispatcher: the engine thread.
@@ -358,9 +359,10 @@ class Task:
         for step in range(len(inlets)):
             number = (self._turn + step) % len(inlets)
             inlet = inlets[number]
-            if inlet.queue and not inlet.blocked:
-                if room > 0 or not isinstance(inlet.queue[0], Chunk):
-                    return number
+            if not inlet.queue or inlet.blocked:
+                continue
+            if room > 0 or not isinstance(inlet.queue[0], Chunk):
+                return number
         return None
 
     # -- ending ---------------------------------------------------------------------------------

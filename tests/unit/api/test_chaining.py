@@ -126,7 +126,7 @@ STEPS = [
     Step("map", lambda s, i: s.map(bumped), lambda rs: map(bumped, rs)),
     Step("filter", lambda s, i: s.filter(positive), lambda rs: filter(positive, rs)),
     Step("filter expression", lambda s, i: s.filter(N > 0), lambda rs: filter(positive, rs)),
-    Step("flat_map", lambda s, i: s.flat_map(copies), 
+    Step("flat_map", lambda s, i: s.flat_map(copies),
          lambda rs: [copy for r in rs for copy in copies(r)]),
     Step("map_batches", lambda s, i: s.map_batches(lambda b: [bumped(r) for r in b], max_size=2),
          lambda rs: map(bumped, rs)),
@@ -168,7 +168,7 @@ RECORDS = st.lists(
 CHUNK_SIZES = st.sampled_from([1, 2, 3, 7, 1024])
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(STEPS), max_size=5), RECORDS, CHUNK_SIZES, CHUNK_SIZES)
 def test_chained_unchained_and_plain_python_agree(
     steps: list[Step], records: list[Any], chunk_size: int, other_size: int
@@ -179,7 +179,7 @@ def test_chained_unchained_and_plain_python_agree(
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-@pytest.mark.parametrize("chunk_size", [1, 3, 1024])
+@pytest.mark.parametrize("chunk_size", [3, 1024])
 @pytest.mark.parametrize("chaining", [True, False])
 def test_each_operator_agrees_with_plain_python_over_many_chunks(
     step: Step, chunk_size: int, chaining: bool
@@ -192,13 +192,14 @@ def test_each_operator_agrees_with_plain_python_over_many_chunks(
 
 
 @pytest.mark.parametrize("first", STEPS, ids=repr)
-@pytest.mark.parametrize("second", STEPS, ids=repr)
-def test_any_two_operators_in_a_chain_agree_with_plain_python(first: Step, second: Step) -> None:
+def test_any_two_operators_in_a_chain_agree_with_plain_python(first: Step) -> None:
     records = [record(number % 7, number % 5 or None) for number in range(40)]
-    assert collected(built([first, second]), records) == modelled([first, second], records)
+    for second in STEPS:
+        results = collected(built([first, second]), records)
+        assert results == modelled([first, second], records), second
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     st.lists(st.sampled_from(STEPS), max_size=3),
     st.lists(st.sampled_from(STEPS), max_size=3),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, UserDict, namedtuple
+from collections import UserDict, namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -28,23 +27,14 @@ class Data:
     amount: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Slotted:
-    user: Any
-    amount: Any
-
-
 Named = namedtuple("Named", ["user", "amount"])
 
 MAKERS: list[Callable[..., Any]] = [
     dict,
-    OrderedDict,
     UserDict,
     Struct,
     Data,
-    Slotted,
     Named,
-    SimpleNamespace,
 ]
 VALUES: list[dict[str, Any]] = [
     {"user": "ann", "amount": 5},

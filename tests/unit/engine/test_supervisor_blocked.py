@@ -73,7 +73,7 @@ def test_a_callback_that_blocks_is_named_with_its_stack(
 def test_a_callback_is_named_once_for_each_time_it_blocks() -> None:
     def pause_twice(n: int) -> None:
         if n in (3, 5):
-            time.sleep(0.8)
+            time.sleep(0.5)
 
     job = ms.Job("job", engine=WATCHFUL)
     job.source(numbers(10), uid="in").sink(pause_twice, uid="out")
@@ -89,11 +89,11 @@ def test_what_works_long_but_in_slices_is_not_named() -> None:
             pass
         return n
 
-    job = ms.Job("job", engine=ms.EngineSettings(blocked_after="500ms", chunk_size=50))
-    job.source(numbers(3000, batch=50), uid="in").map(busy).sink(drop, uid="out")
+    job = ms.Job("job", engine=ms.EngineSettings(blocked_after="200ms", chunk_size=50))
+    job.source(numbers(1600, batch=50), uid="in").map(busy).sink(drop, uid="out")
     with structlog.testing.capture_logs() as events:
         result = ms.run(job)
-    assert result.duration_s > 1.0
+    assert result.duration_s > 0.8
     assert not events
 
 
@@ -108,7 +108,7 @@ def test_waiting_for_a_quiet_source_is_not_blocking() -> None:
     job = ms.Job("job", engine=WATCHFUL)
     job.source(quiet, uid="in").map(lambda n: n).sink(drop, uid="out")
     with structlog.testing.capture_logs() as events:
-        threading.Timer(1.2, go_on.set).start()
+        threading.Timer(0.7, go_on.set).start()
         ms.run(job)
     assert not events
 

@@ -1,0 +1,137 @@
+"""Ctrl-C, SIGTERM, a failure: from wherever it stands, a process ends in time and says why."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.acceptance.process import job_file, program
+
+GRACE_S = 1  # the programs' own
+SLACK_S = 10  # for starting and ending a process on a busy machine
+
+ENDS_AT_ONCE = ["working", "async source", "waiting calls", "engine's demand"]
+STUCK = {
+    "opening": "sink out",
+    "sink": "sink out",
+    "flushing": "sink out",
+    "finishing": "sink out",
+    "closing": "sink out",
+    "source": "source in",
+    "engine": "engine (operator 'op')",
+    "process closing": "engine (operator 'process')",
+    "loop": "event loop (operator 'async')",
+    "deaf": "event loop (operator 'async')",
+    "to_thread": "event loop",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("as_script", [False, True], ids=["millstream run", "python job.py run"])
+@pytest.mark.parametrize("place", ["working", "async source", "waiting calls"])
+def test_a_signal_ends_what_can_be_ended_at_once(
+    place: str, as_script: bool, number: signal.Signals, tmp_path: Path
+) -> None:
+    with job_file("ending", tmp_path, as_script=as_script, PLACE=place, GRACE="30s") as running:
+        running.wait_for("there")
+        running.send(number)
+        began_s = time.monotonic()
+        assert running.wait() == 130
+        assert time.monotonic() - began_s < SLACK_S
+        assert f"{place}: CANCELLED in" in running.stderr
+        assert "not reconciled" in running.stderr
+        assert "Traceback" not in running.stderr
+
+
+@pytest.mark.parametrize("place", STUCK)
+def test_a_signal_ends_what_is_stuck_after_its_grace_with_its_stack(
+    place: str, tmp_path: Path
+) -> None:
+    with job_file("ending", tmp_path, PLACE=place) as running:
+        if place != "closing":
+            running.wait_for("there")
+        else:
+            time.sleep(1)
+        running.send(signal.SIGINT)
+        began_s = time.monotonic()
+        assert running.wait() == 1
+        assert GRACE_S * 0.9 < time.monotonic() - began_s < GRACE_S + SLACK_S
+        assert f"did not end within its grace of {GRACE_S} s" in running.stderr
+        assert f"still running: {STUCK[place]}." in running.stderr
+        standing = "await asyncio.sleep(3600)" if place == "deaf" else "select.select"
+        assert standing in running.stderr  # the user's own line
+
+
+@pytest.mark.parametrize("place", ["sink", "source", "engine", "loop", "to_thread", "deaf"])
+def test_a_second_signal_ends_the_process_at_once(place: str, tmp_path: Path) -> None:
+    with job_file("ending", tmp_path, PLACE=place, GRACE="1h") as running:
+        running.wait_for("there")
+        running.send(signal.SIGINT)
+        time.sleep(0.5)
+        assert running.running
+        running.send(signal.SIGINT)
+        began_s = time.monotonic()
+        assert running.wait() == 130
+        assert time.monotonic() - began_s < SLACK_S
+
+
+def test_a_failure_ends_a_job_whose_source_blocks_for_ever_and_both_are_told(
+    tmp_path: Path,
+) -> None:
+    with job_file("ending", tmp_path, PLACE="failing") as running:
+        assert running.wait() == 1
+        assert "ValueError: the sink's own failure" in running.stderr
+        assert "still running: source in." in running.stderr
+        assert "select.select" in running.stderr
+
+
+def test_threads_of_the_jobs_own_do_not_keep_an_interrupted_process(tmp_path: Path) -> None:
+    with job_file("ending", tmp_path, PLACE="threads of its own", GRACE="30s") as running:
+        running.wait_for("there")
+        running.send(signal.SIGINT)
+        time.sleep(1)
+        running.send(signal.SIGINT)  # Python waits for such a thread; a second signal does not
+        began_s = time.monotonic()
+        assert running.wait() in (130, -signal.SIGINT, 1)
+        assert time.monotonic() - began_s < SLACK_S
+
+
+@pytest.mark.parametrize("place", ["working", "async source", "waiting calls"])
+def test_inside_a_program_nothing_is_left_of_a_cancelled_run(place: str, tmp_path: Path) -> None:
+    with program("embedding", tmp_path, PLACE=place) as running:
+        running.wait_for("there")
+        running.send(signal.SIGINT)
+        assert running.wait() == 0, running.stderr
+        before, raised, after = (
+            next(line for line in running.stdout.splitlines() if line.startswith(start))
+            for start in ("before", "raised", "after")
+        )
+    assert raised == "raised KeyboardInterrupt"
+    assert after.removeprefix("after") == before.removeprefix("before")
+
+
+@pytest.mark.parametrize("place", ["sink", "source", "engine", "loop"])
+def test_inside_a_program_only_what_is_stuck_is_left(place: str, tmp_path: Path) -> None:
+    with program("embedding", tmp_path, PLACE=place) as running:
+        running.wait_for("there")
+        running.send(signal.SIGINT)
+        assert running.wait() == 0, running.stderr
+        after = next(line for line in running.stdout.splitlines() if line.startswith("after"))
+        assert "raised StuckError" in running.stdout
+        assert "select.select" in running.stderr
+    stuck = {"sink": "sink out", "source": "source in", "engine": "engine", "loop": "loop"}
+    assert f"['millstream-{stuck[place]}']" in after
+    assert "gc=True" in after
+    assert "default_int_handler" in after
+
+
+def test_no_child_process_is_ever_started(tmp_path: Path) -> None:
+    with job_file("ending", tmp_path, PLACE="waiting calls") as running:
+        running.wait_for("there")
+        assert not psutil.Process(running.watched.pid).children(recursive=True)
+        running.send(signal.SIGTERM)
+        assert running.wait() == 130

@@ -1,0 +1,67 @@
+"""Memory stays flat: before a slow sink, behind an exploding flat_map, and with cyclic records."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.process import Program, program, watch_s
+
+WARM_UP_S = 5
+FLAT_BYTES = 10_000_000  # what the issue allows over a minute
+
+
+def growth(running: Program, seconds: float) -> int:
+    """Return how much resident memory grows, after a warm-up."""
+    running.wait_for("taking")
+    time.sleep(WARM_UP_S)
+    before = running.resident_bytes()
+    most = before
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s and running.running:
+        most = max(most, running.resident_bytes())
+        time.sleep(0.1)
+    return most - before
+
+
+@pytest.mark.timeout(180)
+def test_a_slow_sink_holds_its_source_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    # Unhindered, the source is 100 times as fast: were it not held back, 20 s would be 10 GB.
+    seconds = watch_s(15)
+    with program("slow_sink", tmp_path, str(WARM_UP_S + seconds + 1)) as running:
+        grown = growth(running, seconds)
+        assert running.wait() == 0, running.stderr
+        taken = int(running.stdout.partition("\ntaken ")[2].split()[0])
+    print(
+        f"resident memory grew by {grown / 1e6:.1f} MB over {seconds:g} s; {taken:,} records taken"
+    )
+    assert grown < FLAT_BYTES
+    assert 0.7 < taken / ((WARM_UP_S + seconds) * 10_000) < 1.3
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", ["generator", "range"])
+def test_one_record_that_becomes_ten_million_takes_no_memory(kind: str, tmp_path: Path) -> None:
+    seconds = watch_s(6)
+    with program("explosion", tmp_path, kind) as running:
+        grown = growth(running, seconds)
+        assert running.running, running.stderr
+    print(f"{kind}: resident memory grew by {grown / 1e6:.1f} MB over {seconds:g} s")
+    assert grown < FLAT_BYTES
+
+
+def test_records_that_form_cycles_are_collected_by_the_memory_guard(tmp_path: Path) -> None:
+    # 60,000 records of 10 kB in cycles: 600 MB if nobody collected them.
+    with program("cycles", tmp_path, "1", "60000") as running:
+        assert running.wait() == 0, running.stderr
+        most_mb = int(running.stdout)
+    print(f"with the guard at 60 MB, the process grew by {most_mb} MB")
+    assert most_mb < 60 + 300  # what is allowed, and what comes between two looks
+
+
+def test_without_the_engines_care_pythons_own_collector_does_its_work(tmp_path: Path) -> None:
+    with program("cycles", tmp_path, "0", "60000") as running:
+        assert running.wait() == 0, running.stderr
+        assert int(running.stdout) < 200
