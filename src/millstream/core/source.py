@@ -248,20 +248,21 @@ def _check_methods(source: AnySource) -> None:
     kind = type(source).__name__
     for name in _METHODS:
         method = getattr(source, name, None)
-        if name == "read" and isinstance(source, AsyncBatchSource):
-            if is_generator(method) or is_coroutine(method):
+        if not isinstance(source, AsyncBatchSource) or name == "validate":
+            if is_async(method):
                 raise ConfigError(
-                    f"{kind}.read must be an async generator ('async def' with yield); derive from "
-                    "BatchSource for one that blocks"
+                    f"{kind}.{name} is 'async def', but nothing would await it; derive from "
+                    "AsyncBatchSource for what waits on the event loop"
                 )
-        elif is_async(method):
+        elif name == "read" and (is_generator(method) or is_coroutine(method)):
             raise ConfigError(
-                f"{kind}.{name} is 'async def', but nothing would await it; "
-                + (
-                    "derive from AsyncBatchSource, whose read may be one"
-                    if name in ("read", "run")
-                    else "do what waits in read"
-                )
+                f"{kind}.read must be an async generator ('async def' with yield); derive from "
+                "BatchSource for one that blocks"
+            )
+        elif name in ("open", "close") and not is_coroutine(method):
+            raise ConfigError(
+                f"{kind}.{name} is not 'async def', but AsyncBatchSource's methods are awaited; "
+                "derive from BatchSource for one that blocks"
             )
 
 

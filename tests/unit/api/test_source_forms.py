@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import queue
 import threading
@@ -171,6 +172,46 @@ def test_a_source_is_validated_opened_read_from_the_beginning_and_closed() -> No
     calls: list[str] = []
     assert run(Living(calls)) == [1, 2]
     assert calls == ["validate", "open", "read from None", "close"]
+
+
+class LivingAsync(ms.AsyncBatchSource[int]):
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+
+    async def open(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.calls.append("open")
+
+    async def read(self, position: Any) -> AsyncIterator[tuple[list[int], Any]]:
+        assert self.loop is asyncio.get_running_loop()
+        self.calls.append(f"read from {position}")
+        yield [1, 2], 2
+        if len(self.calls) > 4:
+            await asyncio.sleep(60)
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.calls.append("close")
+
+
+def test_an_async_source_is_opened_read_and_closed_on_the_event_loop() -> None:
+    calls: list[str] = []
+    source = LivingAsync(calls)
+    assert run(source) == [1, 2]
+    assert calls == ["open", "read from None", "close"]
+    assert not hasattr(source, "loop")  # the run had a copy
+
+
+def test_an_async_source_that_waits_is_closed_when_the_job_is_cancelled() -> None:
+    calls = ["", "", ""]
+    arrived = threading.Event()
+    job = ms.Job("job")
+    job.source(LivingAsync(calls), uid="in").sink(lambda record: arrived.set(), uid="out")
+    execution = ms.start(job)
+    assert arrived.wait(5)
+    execution.cancel()
+    assert execution.wait().status is ms.JobStatus.CANCELLED
+    assert calls[3:] == ["open", "read from None", "close"]
 
 
 def test_a_run_works_on_a_copy_of_the_source() -> None:

@@ -137,8 +137,10 @@ def test_a_position_is_the_offset_of_the_next_row(tmp_path: Path) -> None:
     path.write_text('a,b\n1,2\n\n"3\n",4\n5,6')
     assert list(batches(small_reads(path, 6))) == [
         ([{"a": "1", "b": "2"}], {"path": str(path), "offset": 9, "line": 4}),
-        ([{"a": "3\n", "b": "4"}], {"path": str(path), "offset": 16, "line": 6}),
-        ([{"a": "5", "b": "6"}], {"path": str(path), "offset": 19, "line": 7}),
+        (
+            [{"a": "3\n", "b": "4"}, {"a": "5", "b": "6"}],
+            {"path": str(path), "offset": 19, "line": 7},
+        ),
     ]
 
 
