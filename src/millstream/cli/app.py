@@ -15,7 +15,12 @@ _JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="A job file (job.py) or package.module:name.")
 ]
 _Format = Annotated[str, typer.Option("--format", "-f", help="One of: text, mermaid, json, svg.")]
-_OPTIONS = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
+_OPTIONS = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # or a job named "[red]" would colour the help, or break it
+}
 
 
 def command() -> None:

@@ -69,4 +69,5 @@ def explain(job: Job, format: str = "text") -> str:  # the word users know
         job: the job.
         format: ``text``, ``mermaid``, ``json`` or ``svg``.
     """
-    return explain_graphs(job.stream_graph, plan(job), format)
+    graph = plan(job)
+    return explain_graphs(job.stream_graph, graph, format)

@@ -271,7 +271,7 @@ class Assembly:
 
     def _connect(self) -> None:
         free: dict[int, dict[OutputKey, list[Outlet]]] = {
-            id(group): {key: list(outlets) for key, outlets in group.task.outlets.items()}
+            id(group): {key: list(outlets) for key, outlets in group.task.emitter.outlets.items()}
             for group in self.groups
             if group.task is not None
         }

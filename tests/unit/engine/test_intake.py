@@ -1,6 +1,6 @@
 """How a slow callback makes a task take less at a time."""
 
-from millstream.engine.pace import AHEAD_NS, SLICE_NS, Pace
+from millstream.engine.intake import AHEAD_NS, SLICE_NS, Pace
 
 
 def test_nothing_is_bounded_before_something_was_measured() -> None:
