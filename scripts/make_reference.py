@@ -33,7 +33,6 @@ from millstream.core.aggregate import Aggregate
 from millstream.core.connector import Connector
 from millstream.core.element import Position
 from millstream.core.expression import Expr, TextFunctions, Then, TimeFunctions, When
-from millstream.runners.embedded import Execution
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 COMMAND = ".venv/bin/python scripts/make_reference.py"
@@ -42,7 +41,7 @@ COLUMNS = 88  # of a signature
 
 # The public names by what a reader looks for; a name that is missing here is an error.
 GROUPS = {
-    "Jobs": ["Job", "run", "start", "explain", "main", "JobResult", "JobStatus"],
+    "Jobs": ["Job", "run", "start", "explain", "main", "Execution", "JobResult", "JobStatus"],
     "Settings": ["EngineSettings", "Guarantee", "JobMode", "Retry"],
     "Streams": ["Stream", "KeyedStream"],
     "Sources": [
@@ -57,7 +56,8 @@ GROUPS = {
     "State": ["KeyedProcessFunction", "ProcessContext", "ValueStateDescriptor", "ValueState"],
     "Aggregates": ["count", "sum", "mean", "min", "max"],
     "Expressions": ["col", "it", "lit", "when"],
-    "Decoders": ["json", "text"],
+    "Decoders": ["json", "text", "Decoder"],
+    "Connectors": ["Connector"],
     "Modules": [
         "blackhole",
         "collection",
@@ -70,18 +70,13 @@ GROUPS = {
     ],
 }
 # What those give or take, without a name of its own in ``millstream``.
-BEHIND = [
-    Execution,
-    Account,
-    OperatorCounts,
-    EdgeCounts,
-    TaskTimes,
-    Position,
-    Aggregate,
-    Connector,
-]
+BEHIND = [Account, OperatorCounts, EdgeCounts, TaskTimes, Position, Aggregate]
 # Bases of several classes, which are shown once, under a title of their own.
-SHARED = {"_AnySource": "Every source", "_AnySink": "Every sink"}
+SHARED = {
+    "_AnySource": "Every source",
+    "_BlockingSource": "Source and BatchSource",
+    "_AnySink": "Every sink",
+}
 CONSTRUCTED = {"Job", "EngineSettings", "Retry", "ValueStateDescriptor", "Connector"}
 
 
@@ -116,12 +111,15 @@ def api() -> str:
     for title, names in GROUPS.items():
         sections.append(f"## {title}")
         sections += [_entry(name, getattr(millstream, name)) for name in names]
-        if title in ("Sources", "Sinks"):
-            base = next(
-                each for each in getattr(millstream, names[0]).__mro__ if each.__name__ in SHARED
-            )
-            title = SHARED[base.__name__]
-            sections += [f"### {title}", *_class(title.removeprefix("Every "), base)]
+        shared = {
+            base
+            for name in names
+            for base in getattr(getattr(millstream, name), "__mro__", ())
+            if base.__name__ in SHARED
+        }
+        for base in sorted(shared, key=lambda each: list(SHARED).index(each.__name__)):
+            name = SHARED[base.__name__]
+            sections += [f"### {name}", *_class(name.removeprefix("Every "), base)]
     sections.append("## What those give and take")
     sections.append("These have no name in `millstream`; you meet them as values.")
     sections += [_entry(each.__name__, each) for each in BEHIND]
