@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from millstream.api.job import Job
-from millstream.control.wiring import explain, start
+from millstream.control.wiring import explain, prepare
 from millstream.core.errors import (
     ConfigError,
     FatalError,
@@ -31,7 +32,8 @@ def run_job(load: Callable[[], Job]) -> None:
     """Run a job; its report goes to standard error, so that sinks may have standard output."""
     execution: Execution | None = None
     try:
-        execution = start(load())
+        job = load()
+        execution = prepare(job)
         result = execution.wait()
     except KeyboardInterrupt:
         if execution is not None and not execution.ended:
@@ -42,6 +44,7 @@ def run_job(load: Callable[[], Job]) -> None:
         print(result.report(), file=sys.stderr)
         if result.error is not None:
             _show(result.error)
+        _limit_exit(job.engine.grace_s, EXIT_INTERRUPTED)
         _leave("cancelled", EXIT_INTERRUPTED)
     except StuckError as error:
         _show(error)
@@ -50,6 +53,7 @@ def run_job(load: Callable[[], Job]) -> None:
         _leave_with(error)
     print(result.report(), file=sys.stderr)
     if result.error is not None:
+        _limit_exit(job.engine.grace_s, _code_of(result.error))
         _leave_with(result.error)
 
 
@@ -68,9 +72,13 @@ def version_text() -> str:
 
 def _leave_with(error: BaseException) -> NoReturn:
     _show(error)
+    sys.exit(_code_of(error))
+
+
+def _code_of(error: BaseException) -> int:
     if isinstance(error, ConfigError):
-        sys.exit(EXIT_CONFIG)
-    sys.exit(EXIT_INCONSISTENT if isinstance(error, InconsistentError) else EXIT_FAILED)
+        return EXIT_CONFIG
+    return EXIT_INCONSISTENT if isinstance(error, InconsistentError) else EXIT_FAILED
 
 
 def _show(error: BaseException) -> None:
@@ -88,6 +96,36 @@ def _show(error: BaseException) -> None:
 def _leave(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)
+
+
+def _limit_exit(grace_s: float, code: int) -> None:
+    """Let the end of the process take no longer than the grace.
+
+    Python waits for every thread that the user's code has made and not ended, which after a cancel
+    or a failure may be for ever.
+    """
+
+    def give_up() -> None:
+        frames = sys._current_frames()
+        others = [
+            each
+            for each in threading.enumerate()
+            if not each.daemon and each is not threading.main_thread()
+        ]
+        stacks = "\n".join(
+            f"{each.name}:\n{''.join(traceback.format_stack(frames.get(each.ident or 0)))}"
+            for each in others
+        )
+        names = ", ".join(each.name for each in others)
+        _abandon(
+            f"error: threads that the job's code has made did not end within {grace_s:g} s: "
+            f"{names}. Stacks:\n{stacks}",
+            code,
+        )
+
+    timer = threading.Timer(grace_s, give_up)
+    timer.daemon = True
+    timer.start()
 
 
 def _abandon(message: str, code: int) -> NoReturn:

@@ -31,15 +31,26 @@ def plan(job: Job) -> JobGraph:
     return graph
 
 
+def prepare(job: Job) -> Execution:
+    """Return a job that is ready to run in this process: ``wait()`` runs it to its end.
+
+    Raises:
+        ConfigError: the job cannot run.
+    """
+    refuse_while_loading()
+    program = Program(plan(job), job.stream_graph.definitions())
+    return EmbeddedRunner().prepare(program, job.engine)
+
+
 def start(job: Job) -> Execution:
     """Start a job in this process; call ``wait()`` on what is returned.
 
     Raises:
         ConfigError: the job cannot run; nothing was started.
     """
-    refuse_while_loading()
-    program = Program(plan(job), job.stream_graph.definitions())
-    return EmbeddedRunner().start(program, job.engine)
+    execution = prepare(job)
+    execution.start()
+    return execution
 
 
 def run(job: Job) -> JobResult:
@@ -56,7 +67,7 @@ def run(job: Job) -> JobResult:
         InconsistentError: records were lost inside the engine.
         StuckError: something did not end within its grace time.
     """
-    result = start(job).wait()
+    result = prepare(job).wait()
     if result.error is not None:
         raise result.error
     return result

@@ -59,6 +59,7 @@ class JobRun:
         self.finished = threading.Event()
         self.ending_since_ns = 0
         self.threads: dict[str, Joinable] = {}
+        self._thread_ends: dict[str, threading.Event] = {}
         self.dispatcher = Dispatcher(clock)
         self.assembly = Assembly(program, settings, self.dispatcher, states, self._fail)
         self._clock = clock
@@ -74,10 +75,15 @@ class JobRun:
 
     # -- from any thread ------------------------------------------------------------------------
 
+    @property
+    def started(self) -> bool:
+        """Return whether ``start`` was called."""
+        return bool(self._started_ns)
+
     def start(self) -> None:
         """Start the engine thread, which starts the rest."""
         self._started_ns = self._clock.monotonic_ns()
-        self.threads["engine"] = self._spawner.spawn("millstream-engine", self._run_engine)
+        self._spawn("engine", "engine", self._run_engine)
 
     def cancel(self) -> None:
         """Ask the run to end; ``wait`` tells when it has."""
@@ -86,20 +92,26 @@ class JobRun:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of every thread, about so long; return whether it has come."""
+        # Not by Thread.join: a signal's exception in it makes CPython 3.11 believe that the thread
+        # has ended.
         if not self.finished.wait(timeout_s):
             return False
+        if not all(end.wait(timeout_s) for end in tuple(self._thread_ends.values())):
+            return False
         for thread in self.threads.values():
-            thread.join(timeout_s)
-            if thread.is_alive():
-                return False
+            thread.join()  # it has nothing left to do
         return True
+
+    def living(self) -> list[str]:
+        """Return the names of the threads that have not ended."""
+        return [name for name, end in tuple(self._thread_ends.items()) if not end.is_set()]
 
     def abandon(self) -> None:
         """End what does not end because it waits for a part that is stuck."""
         self.dispatcher.post(lambda _: self.dispatcher.stop())
         if not self._ending:  # the engine thread is stuck, and has not told the others
             # On a thread: a source's cancel() is the user's code, and may block as well.
-            self.threads["end"] = self._spawner.spawn("millstream-end", self._end_drivers)
+            self._spawn("end", "end", self._end_drivers)
 
     def trigger(self, element: Control) -> None:
         """Put a control element into every source's stream, at its head."""
@@ -161,9 +173,7 @@ class JobRun:
     def _open(self) -> None:
         loop = self.assembly.loop
         if loop is not None:
-            self.threads["event loop"] = self._spawner.spawn(
-                "millstream-loop", lambda: self._run_loop(loop)
-            )
+            self._spawn("event loop", "loop", lambda: self._run_loop(loop))
         for sink in self.assembly.sink_drivers():
             sink.on_flushed = self._on_flushed
             self._start_driver("sink", sink, loop)
@@ -186,9 +196,19 @@ class JobRun:
             )
         else:
             name = f"{kind} {driver.uid}"
-            self.threads[name] = self._spawner.spawn(
-                f"millstream-{name}", lambda: self._run_driver(kind, driver)
-            )
+            self._spawn(name, name, lambda: self._run_driver(kind, driver))
+
+    def _spawn(self, name: str, shown: str, target: Callable[[], None]) -> None:
+        end = threading.Event()
+
+        def run() -> None:
+            try:
+                target()
+            finally:
+                end.set()
+
+        self.threads[name] = self._spawner.spawn(f"millstream-{shown}", run)
+        self._thread_ends[name] = end
 
     def _run_loop(self, loop: EventLoop) -> None:
         try:

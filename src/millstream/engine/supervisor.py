@@ -25,6 +25,7 @@ from millstream.engine.source_driver import AsyncDriver, BatchDriver, RunDriver
 from millstream.engine.task import Task
 
 LET_GO_NS = 1_000_000_000  # what the rest of a run gets to end where one part of it is stuck
+LOOK_S = 0.02  # between two looks at that
 TICK_S = 0.5  # two looks a second cost an idle job under 0.1 % of a core
 
 
@@ -45,7 +46,9 @@ class Supervisor:
         self._named: set[str] = set()  # blocked callbacks that were reported already
 
     def wait(self) -> JobResult:
-        """Wait until every part of the run has ended.
+        """Wait until every part of the run has ended; start it, if nobody has.
+
+        A run that is started here is under the signal handlers' care from its first moment.
 
         Raises:
             StuckError: something did not end within the grace time; it is named with its stack,
@@ -54,6 +57,8 @@ class Supervisor:
         """
         policy = GcPolicy(self._settings.manage_gc, self._settings.memory_share)
         with policy, self._signal_handlers():
+            if not self._run.started:
+                self._run.start()
             while not self._run.wait(TICK_S):
                 self._look(policy)
         result = self._run.result()
@@ -110,7 +115,7 @@ class Supervisor:
 
     def _stuck(self) -> StuckError:
         self._let_go()
-        names = [name for name, thread in self._run.threads.items() if thread.is_alive()]
+        names = self._run.living()
         if len(names) > 1 and not self._run.dispatcher.busy_since_ns:
             names = [name for name in names if name != "engine"]  # it only waits for the others
         stacks: dict[str, str] = {}  # many calls of one function hang in the same place
@@ -148,8 +153,8 @@ class Supervisor:
         """End what is not stuck itself, but waits for what is."""
         self._run.abandon()
         deadline_ns = self._clock.monotonic_ns() + LET_GO_NS
-        for thread in self._run.threads.values():
-            thread.join(max(0.0, (deadline_ns - self._clock.monotonic_ns()) / 1e9))
+        while self._clock.monotonic_ns() < deadline_ns and not self._run.wait(LOOK_S):
+            pass
 
     def _operator(self, name: str, frames: list[FrameType]) -> str | None:
         """Return the uid of the operator whose callback a stack is in, if it is in one."""

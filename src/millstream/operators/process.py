@@ -41,7 +41,7 @@ class Process(RowOperator):
     def states(self) -> tuple[StateSpec, ...]:
         """Return the states its class declares."""
         return tuple(
-            StateSpec(str(each.name), each.kind, getattr(each.type, "__qualname__", str(each.type)))
+            StateSpec(str(each.name), each.kind, _type_name(each.type))
             for each in find_states(type(self.function)).values()
         )
 
@@ -88,6 +88,11 @@ class LiveProcess:
             state = store.value_state(uid, str(descriptor.name), descriptor.default)
             object.__setattr__(self.function, attribute, state)  # it may be a frozen dataclass
             self.states.append(state)
+
+
+def _type_name(kind: Any) -> str:
+    # `dict[str, int]` answers for `dict` where it is asked for its name.
+    return kind.__qualname__ if isinstance(kind, type) else str(kind)
 
 
 def _not_open(value: object) -> None:

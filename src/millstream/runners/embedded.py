@@ -13,11 +13,15 @@ from millstream.runtime.state.memory import MemoryStateBackend
 
 
 class Execution:
-    """A started job. Call ``wait`` soon: it is what supervises the run."""
+    """A job that is ready to run. Call ``wait`` soon after ``start``: it supervises the run."""
 
     def __init__(self, run: JobRun, supervisor: Supervisor) -> None:
         self._run = run
         self._supervisor = supervisor
+
+    def start(self) -> None:
+        """Start the job; without it, ``wait`` does."""
+        self._run.start()
 
     def cancel(self) -> None:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
@@ -33,7 +37,7 @@ class Execution:
         return self._run.result()
 
     def wait(self) -> JobResult:
-        """Wait for the end.
+        """Wait for the end; start the job, if nobody has.
 
         Raises:
             StuckError: something did not end within its grace time.
@@ -54,8 +58,8 @@ class EmbeddedRunner:
         self._clock = clock or SystemClock()
         self._spawner = spawner or ThreadSpawner()
 
-    def start(self, program: Program, settings: EngineSettings) -> Execution:
-        """Start a job.
+    def prepare(self, program: Program, settings: EngineSettings) -> Execution:
+        """Return a job that is ready to run.
 
         Raises:
             ConfigError: a source or a sink finds that it cannot run; nothing was started.
@@ -72,6 +76,4 @@ class EmbeddedRunner:
             spawner=self._spawner,
             states=MemoryStateBackend(),
         )
-        supervisor = Supervisor(run, settings, self._clock)
-        run.start()
-        return Execution(run, supervisor)
+        return Execution(run, Supervisor(run, settings, self._clock))

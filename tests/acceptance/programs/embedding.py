@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 
 def state() -> str:
@@ -19,9 +19,8 @@ def state() -> str:
 
 
 if __name__ == "__main__":
-    import ending
-
     import millstream as ms
+    from tests.acceptance.programs import ending
 
     print("before", state(), flush=True)
     try:

@@ -144,13 +144,7 @@ def test_a_job_file_is_a_command_line(folder: Path) -> None:
     assert "orders: COMPLETED" in ran.stderr
 
 
-def test_the_package_can_be_run_as_a_module(folder: Path) -> None:
-    ran = python(folder, "-m", "millstream", "explain", "orders_job.py:other", "-f", "json")
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert '"job": "other"' in ran.stdout
-
-
-def test_a_traceback_of_the_job_file_ends_at_its_own_line(folder: Path) -> None:
+def test_run_as_a_module_it_shows_the_traceback_of_a_broken_job_file(folder: Path) -> None:
     (folder / "broken_job.py").write_text("import millstream\n\n1 / 0\n")
     ran = python(folder, "-m", "millstream", "run", "broken_job.py")
     assert ran.returncode == 1

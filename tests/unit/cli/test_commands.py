@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import millstream as ms
-from millstream.cli import commands
 from millstream.cli.commands import explain_job, run_job, version_text
 from millstream.core.errors import ConfigError, InconsistentError, InternalError, SinkError
 
@@ -105,16 +104,12 @@ def test_a_failing_sink_is_exit_code_1_with_its_cause(capsys: pytest.CaptureFixt
     ],
 )
 def test_the_exit_code_tells_the_kind_of_error(
-    error: Exception,
-    code: int,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def start(job: ms.Job) -> Any:
+    def fail() -> ms.Job:
         raise error
 
-    monkeypatch.setattr(commands, "start", start)
-    ended_with, _, err = ended(lambda: run_job(job_of), capsys)
+    ended_with, _, err = ended(lambda: run_job(fail), capsys)
     assert ended_with == code
     assert err.rstrip().endswith(f"error: {error}")
 

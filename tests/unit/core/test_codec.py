@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.core.codec import DecodeError, Lines, json, text
@@ -32,6 +32,7 @@ def lines(cut: list[bytes]) -> Lines:
     return Lines(b"".join(line + b"\n" for line in cut), len(cut))
 
 
+@settings(max_examples=40)
 @given(LINES, st.slices(8))
 def test_lines_are_a_sequence_like_the_list_of_them(cut: list[bytes], part: slice) -> None:
     whole = lines(cut)

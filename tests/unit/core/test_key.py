@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.core.errors import ConfigError
@@ -71,6 +71,7 @@ def test_canonical_bytes_are_equal_exactly_for_equal_keys_of_one_type(one: Any, 
         assert (canonical_bytes(one) == canonical_bytes(two)) is (one == two)
 
 
+@settings(max_examples=40)
 @given(KEYS, KEYS)
 def test_keys_of_different_types_never_share_their_bytes(one: Any, two: Any) -> None:
     if key_signature(one) != key_signature(two):
@@ -170,6 +171,7 @@ def test_groups_are_the_same_in_another_process_with_another_hash_seed() -> None
     assert told.stdout.strip() == str(here)
 
 
+@settings(max_examples=40)
 @given(KEYS, st.integers(1, 1000))
 def test_a_group_is_one_of_those_there_are(key: Any, groups: int) -> None:
     assert 0 <= key_group(key, groups) < groups

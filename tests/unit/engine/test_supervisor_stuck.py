@@ -52,7 +52,7 @@ def cancel_when_stuck(name: str) -> End:
     except StuckError as stuck:
         error = stuck
     seconds = time.monotonic() - started_s
-    left = [name for name, thread in begun.run.threads.items() if thread.is_alive()]
+    left = begun.run.living()
     return End(error, seconds, left, begun, hold)
 
 

@@ -1,0 +1,208 @@
+"""What each operator says of itself: the description that goes into a JobGraph."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import millstream as ms
+from millstream.core.job_graph import Access, OperatorKind, OperatorSpec, StateSpec
+
+ME = f"{__name__}:"
+
+
+def double(n: Any) -> Any:
+    return n * 2
+
+
+async def later(n: Any) -> Any:
+    return n
+
+
+def merge(old: Any, new: Any) -> Any:
+    return new
+
+
+class Counting(ms.KeyedProcessFunction[Any, Any]):
+    seen = ms.ValueStateDescriptor(int, default=0)
+    last = ms.ValueStateDescriptor(dict[str, int], default=None, name="previous")
+
+    def process_element(self, value: Any, ctx: Any) -> None:
+        pass
+
+
+class Pushed(ms.Source[int]):
+    can_be_slowed = False
+
+    def run(self, ctx: Any) -> None:
+        pass
+
+    def describe(self) -> dict[str, Any]:
+        return {"topic": "clicks"}
+
+
+class Ending(ms.Sink[int]):
+    def invoke(self, value: int, ctx: Any) -> None:
+        pass
+
+    def describe(self) -> dict[str, Any]:
+        return {"table": "clicks"}
+
+
+def endless(position: Any) -> Any:
+    yield [], None
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, OperatorSpec]:
+    job = ms.Job("job")
+    numbers = job.source("sequence", stop=3, uid="in")
+    job.source(Pushed(), uid="pushed", overflow="buffer")
+    job.source(Pushed(), uid="dropped", overflow="drop")
+    job.source(endless, uid="generated", boundedness=ms.Boundedness.UNBOUNDED)
+    numbers.map(double, uid="map")
+    numbers.map(ms.it * 2, uid="map expression")
+    numbers.filter(ms.it > 1, uid="filter")
+    numbers.filter(double, uid="filter function")
+    numbers.flat_map(double, uid="flat_map")
+    numbers.map_batches(double, max_size=7, uid="map_batches")
+    numbers.map(later, uid="map async")
+    numbers.map_async(
+        later, uid="map_async", ordered=False, capacity=5, timeout="2s", retry=ms.Retry(attempts=4)
+    )
+    numbers.split(double, "a", "b", uid="split")
+    numbers.union(numbers.map(str), uid="union")
+    keyed = numbers.key_by("user", "day", uid="key_by")
+    numbers.key_by(double, uid="key_by function")
+    numbers.key_by(ms.it % 2, uid="key_by expression")
+    keyed.reduce(merge, uid="reduce")
+    keyed.reduce(merge, initial=(), uid="reduce from ()")
+    keyed.aggregate(ms.count(), uid="count")
+    keyed.aggregate(n=ms.count(), top=ms.max("n"), emit="final", uid="final")
+    keyed.process(Counting(), uid="process", side_outputs=["late"])
+    numbers.sink(Ending(), uid="sink")
+    numbers.sink(print, uid="sink function")
+    return {node.id: node.spec for node in job.stream_graph.nodes()}
+
+
+KINDS = {
+    "in": (OperatorKind.SOURCE, Access.EDGE),
+    "generated": (OperatorKind.SOURCE, Access.EDGE),
+    "map": (OperatorKind.MAP, Access.FUNCTION),
+    "map expression": (OperatorKind.MAP, Access.EXPRESSION),
+    "filter": (OperatorKind.FILTER, Access.EXPRESSION),
+    "filter function": (OperatorKind.FILTER, Access.FUNCTION),
+    "flat_map": (OperatorKind.FLAT_MAP, Access.FUNCTION),
+    "map_batches": (OperatorKind.MAP_BATCHES, Access.BATCH),
+    "map async": (OperatorKind.MAP_ASYNC, Access.EDGE),
+    "map_async": (OperatorKind.MAP_ASYNC, Access.EDGE),
+    "split": (OperatorKind.SPLIT, Access.FUNCTION),
+    "union": (OperatorKind.UNION, Access.BATCH),
+    "key_by": (OperatorKind.KEY_BY, Access.EXPRESSION),
+    "key_by function": (OperatorKind.KEY_BY, Access.FUNCTION),
+    "key_by expression": (OperatorKind.KEY_BY, Access.EXPRESSION),
+    "reduce": (OperatorKind.REDUCE, Access.FUNCTION),
+    "count": (OperatorKind.AGGREGATE, Access.EXPRESSION),
+    "final": (OperatorKind.AGGREGATE, Access.EXPRESSION),
+    "process": (OperatorKind.PROCESS, Access.FUNCTION),
+    "sink": (OperatorKind.SINK, Access.EDGE),
+}
+
+
+@pytest.mark.parametrize("uid", KINDS)
+def test_an_operator_says_what_it_is_and_how_it_meets_its_records(
+    specs: dict[str, OperatorSpec], uid: str
+) -> None:
+    assert (specs[uid].kind, specs[uid].access) == KINDS[uid]
+    assert specs[uid].uid == uid
+    assert specs[uid].defined_at.startswith("test_definition.py:")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "in": {"start": 0, "stop": 3, "step": 1, "rate": None, "boundedness": "bounded"},
+    "generated": {"generator": "endless", "boundedness": "unbounded"},
+    "pushed": {
+        "topic": "clicks", "boundedness": "bounded", "overflow": "buffer", "buffer_size": 10_000,
+    },
+    "dropped": {
+        "topic": "clicks", "boundedness": "bounded", "overflow": "drop", "buffer_size": 0,
+    },
+    "map": {"function": f"{ME}double"},
+    "map expression": {"function": "it * 2"},
+    "filter": {"condition": "it > 1"},
+    "filter function": {"condition": f"{ME}double"},
+    "flat_map": {"function": f"{ME}double"},
+    "map_batches": {"function": f"{ME}double", "max_size": 7},
+    "map async": {
+        "function": f"{ME}later", "result": "record", "ordered": True, "capacity": 100,
+        "timeout_ms": None, "attempts": 1,
+    },
+    "map_async": {
+        "function": f"{ME}later", "result": "record", "ordered": False, "capacity": 5,
+        "timeout_ms": 2000, "attempts": 4,
+    },
+    "split": {"selector": f"{ME}double", "names": ["a", "b"]},
+    "union": {},
+    "key_by": {"key": ["user", "day"]},
+    "key_by function": {"key": f"{ME}double"},
+    "key_by expression": {"key": "it % 2"},
+    "reduce": {"function": f"{ME}merge"},
+    "reduce from ()": {"function": f"{ME}merge", "initial": "()"},
+    "count": {"aggregates": {"": "count()"}, "emit": "each"},
+    "final": {"aggregates": {"n": "count()", "top": 'max(col("n"))'}, "emit": "final"},
+    "process": {"side_outputs": ["late"]},
+    "sink": {"table": "clicks"},
+    "sink function": {"function": "print"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("uid", OPTIONS)
+def test_an_operator_says_its_options_as_plain_values(
+    specs: dict[str, OperatorSpec], uid: str
+) -> None:
+    assert dict(specs[uid].options) == OPTIONS[uid]
+    assert json.loads(json.dumps(specs[uid].options)) == specs[uid].options
+
+
+STATES = {
+    "reduce": (StateSpec("value", "reducing", "any"),),
+    "reduce from ()": (StateSpec("value", "reducing", "tuple"),),
+    "count": (StateSpec("aggregates", "aggregating", "[count]"),),
+    "final": (StateSpec("aggregates", "aggregating", "[count, max]"),),
+    "process": (
+        StateSpec("seen", "value", "int"),
+        StateSpec("previous", "value", "dict[str, int]"),
+    ),
+    "map": (),
+    "key_by": (),
+}
+
+
+@pytest.mark.parametrize("uid", STATES)
+def test_a_stateful_operator_says_its_states(specs: dict[str, OperatorSpec], uid: str) -> None:
+    assert specs[uid].states == STATES[uid]
+
+
+FUNCTIONS = {
+    "map": [f"{ME}double"],
+    "map expression": [],
+    "key_by": [],
+    "key_by function": [f"{ME}double"],
+    "reduce": [f"{ME}merge"],
+    "count": [],
+    "process": [f"{ME}Counting"],
+    "in": ["millstream.connectors.sequence:SequenceSource"],
+    "generated": [f"{ME}endless"],
+    "sink": [f"{ME}Ending"],
+    "sink function": ["builtins:print"],
+}
+
+
+@pytest.mark.parametrize("uid", FUNCTIONS)
+def test_an_operator_names_the_users_functions_in_it(
+    specs: dict[str, OperatorSpec], uid: str
+) -> None:
+    assert [function.name for function in specs[uid].functions] == FUNCTIONS[uid]
+    assert all(len(function.code) == 16 for function in specs[uid].functions)
