@@ -106,6 +106,8 @@ def _limit_exit(grace_s: float, code: int) -> None:
     """
 
     def give_up() -> None:
+        if threading.main_thread().is_alive():
+            return  # somebody has caught our SystemExit: the process is not ending
         frames = sys._current_frames()
         others = [
             each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any
 
@@ -40,6 +40,9 @@ class SinkDriver:
         self._dispatcher = dispatcher
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._stopping = False
+        self._in_hand: list[Any] = []
+        self._records: Iterator[Any] = iter(())  # over what is in hand
+        self._left = 0  # records in hand that a cancel has taken away again
         # The plain loop over `invoke` is written here as well, where it can tell which record.
         self._per_record = type(sink).invoke_batch is Sink.invoke_batch
         self.hand_over = self._items.put
@@ -51,6 +54,8 @@ class SinkDriver:
     def cancel(self) -> None:
         """Make the thread end soon, without finishing. From the engine thread."""
         self._stopping = True
+        self._left = length_hint(self._records)
+        self._in_hand.clear()  # ends the loop over it at the next record, without a test for each
         self._items.put(_STOP)
 
     def run(self) -> None:
@@ -82,13 +87,17 @@ class SinkDriver:
             except BaseException as error:  # also of a sink that says sys.exit()
                 raise _failed(self.uid, f"{records} records from {chunk.start}", error) from error
         self.busy_since_ns = 0
-        self.taken += records
+        self.taken += records - self._left
         elapsed_ns = self._dispatcher.clock.monotonic_ns() - begun
         self._dispatcher.post(self.edge.on_taken, (records, elapsed_ns))
 
     def _invoke_each(self, chunk: Chunk) -> None:
         invoke, ctx = self._sink.invoke, self._ctx
-        records = iter(chunk.values)
+        # A copy: a cancel empties it, and the list itself may be somebody else's as well.
+        self._in_hand = list(chunk.values)
+        records = self._records = iter(self._in_hand)
+        if self._stopping:
+            self.cancel()  # it came before there was something in hand
         try:
             for record in records:
                 invoke(record, ctx)

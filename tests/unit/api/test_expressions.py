@@ -171,7 +171,9 @@ def test_the_error_names_the_operator_and_the_place_of_the_record() -> None:
     records = [{"n": number} for number in range(10)] + [{}]
     for chunk_size in (1, 3, 1024):
         job, numbers = begun(records, engine=ms.EngineSettings(chunk_size=chunk_size))
-        numbers.map(ms.it).filter(ms.col("n") >= 0, uid="positive").sink("blackhole", uid="out")
+        numbers.map(ms.it).filter(ms.col("n") >= 0, uid="positive").sink(
+            ms.blackhole.sink(), uid="out"
+        )
         with pytest.raises(
             OperatorError, match=r"operator 'positive' failed on record \{\}"
         ) as failed:

@@ -131,7 +131,7 @@ def test_records_may_be_anything(records: list[Any]) -> None:
 @pytest.mark.parametrize("mode", list(ms.JobMode))
 def test_every_mode_runs(mode: ms.JobMode) -> None:
     job, numbers = begun([1], mode=mode)
-    numbers.sink("blackhole", uid="out")
+    numbers.sink(ms.blackhole.sink(), uid="out")
     assert ms.run(job).status is ms.JobStatus.COMPLETED
 
 
@@ -148,7 +148,7 @@ def test_a_guarantee_that_cannot_be_given_is_refused_before_the_run(guarantee: A
 
 def test_a_guarantee_of_none_may_be_said() -> None:
     job, numbers = begun([1], guarantee="none")
-    numbers.sink("blackhole", uid="out")
+    numbers.sink(ms.blackhole.sink(), uid="out")
     assert ms.run(job).status is ms.JobStatus.COMPLETED
 
 
@@ -161,7 +161,7 @@ def test_a_job_without_source_or_sink_is_refused_before_the_run() -> None:
 
 def test_a_stream_that_leads_nowhere_is_refused_with_its_line() -> None:
     job, numbers = begun([1])
-    numbers.sink("blackhole", uid="out")
+    numbers.sink(ms.blackhole.sink(), uid="out")
     numbers.map(ms.it + 1, uid="unused")
     with pytest.raises(GraphError, match=r"map 'unused' at test_job\.py:\d+: its stream leads"):
         ms.run(job)

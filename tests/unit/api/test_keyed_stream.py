@@ -278,7 +278,7 @@ def test_keys_that_are_refused_at_run_time(
     records = [{"k": key} for key in keys]
     job, numbers = begun(records, engine=ms.EngineSettings(chunk_size=chunk_size))
     counts = numbers.key_by(selectors[by], uid="by_k").aggregate(ms.count(), uid="n")
-    counts.sink("blackhole", uid="out")
+    counts.sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(ms.errors.OperatorError, match=message) as failed:
         ms.run(job)
     assert failed.value.operator_uid == "by_k"

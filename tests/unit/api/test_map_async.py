@@ -118,7 +118,7 @@ def test_an_async_def_makes_a_map_async_of_map_filter_and_flat_map(
 ) -> None:
     assert collected(build, range(4), chunk_size=chunk_size) == expected
     job, numbers = begun()
-    build(numbers).sink("blackhole", uid="out")
+    build(numbers).sink(ms.blackhole.sink(), uid="out")
     assert '"kind": "map_async"' in ms.explain(job, "json")
 
 
@@ -142,7 +142,7 @@ def test_a_failing_call_is_named_with_its_record_and_place(chunk_size: int) -> N
         return n
 
     job, numbers = begun(range(9), engine=ms.EngineSettings(chunk_size=chunk_size))
-    numbers.map_async(fails_on_5, uid="look_up").sink("blackhole", uid="out")
+    numbers.map_async(fails_on_5, uid="look_up").sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(OperatorError, match="'look_up' failed on record 5 at") as failed:
         ms.run(job)
     assert failed.value.record == 5
@@ -246,7 +246,7 @@ def test_cancelling_a_job_cancels_what_is_in_flight() -> None:
         return n
 
     job, numbers = begun([1])
-    numbers.map_async(never, uid="m").sink("blackhole", uid="out")
+    numbers.map_async(never, uid="m").sink(ms.blackhole.sink(), uid="out")
     execution = ms.start(job)
     assert started.wait(5)
     execution.cancel()

@@ -21,7 +21,7 @@ LETTERS = ["a", "b", "a"]
 
 def explained(build: Callable[[ms.Stream[Any]], Any], **options: Any) -> str:
     job, numbers = begun([1], **options)
-    build(numbers).sink("blackhole", uid="out")
+    build(numbers).sink(ms.blackhole.sink(), uid="out")
     return ms.explain(job, "json")
 
 
@@ -39,7 +39,7 @@ def batch_sizes(records: list[Any] = LETTERS, max_size: int = 1024, **engine: An
         return []
 
     numbers = job.source(ms.collection.source(records * 100), uid="in")
-    numbers.map_batches(measure, max_size=max_size).sink("blackhole", uid="out")
+    numbers.map_batches(measure, max_size=max_size).sink(ms.blackhole.sink(), uid="out")
     ms.run(job)
     return max(sizes)
 
@@ -55,7 +55,7 @@ class Pushed(ms.Source[int]):
 
 def pushed(**options: Any) -> str:
     job = ms.Job("job")
-    job.source(Pushed(), uid="in", **options).sink("blackhole", uid="out")
+    job.source(Pushed(), uid="in", **options).sink(ms.blackhole.sink(), uid="out")
     return str(ms.start(job).wait().error)
 
 
@@ -130,13 +130,13 @@ def with_side_outputs() -> ms.Stream[Any]:
 
 def routed(records: ms.Stream[Any], selector: Callable[[Any], str]) -> ms.Stream[Any]:
     parts = records.split(selector, "x", "y")
-    parts["y"].sink("blackhole", uid="rest")
+    parts["y"].sink(ms.blackhole.sink(), uid="rest")
     return parts["x"]
 
 
 def source_explained(source: Any, uid: str = "in", **options: Any) -> str:
     job = ms.Job("job")
-    job.source(source, uid=uid, **options).sink("blackhole", uid="out")
+    job.source(source, uid=uid, **options).sink(ms.blackhole.sink(), uid="out")
     return ms.explain(job, "json")
 
 

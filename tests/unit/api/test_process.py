@@ -144,7 +144,7 @@ def test_an_undeclared_side_output_is_an_error_that_says_how_to_declare_it() -> 
 def test_a_declared_side_output_must_be_used() -> None:
     job, numbers = begun([1])
     sorted_ = numbers.key_by(ms.it).process(Sorting(), uid="sorted", side_outputs=("large",))
-    sorted_.sink("blackhole", uid="out")
+    sorted_.sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(ConfigError, match=r"'sorted' at .*: its side output 'large' leads nowhere"):
         ms.run(job)
 
@@ -321,7 +321,7 @@ def test_states_and_their_types_are_part_of_the_fingerprint() -> None:
         body = {"process_element": lambda self, value, ctx: None, **attributes}
         function: Any = type("Function", (ms.KeyedProcessFunction,), body)()
         job, numbers = begun()
-        numbers.key_by("a").process(function, uid="p").sink("blackhole", uid="out")
+        numbers.key_by("a").process(function, uid="p").sink(ms.blackhole.sink(), uid="out")
         return ms.explain(job, "json").split('"fingerprint": "')[1][:16]
 
     number, text = ms.ValueStateDescriptor(int, default=0), ms.ValueStateDescriptor(str, default="")

@@ -173,7 +173,7 @@ def test_a_side_output_is_declared_by_its_operator() -> None:
 
 def test_each_stream_of_a_split_must_be_used() -> None:
     job, numbers = begun([1])
-    numbers.split(str, "a", "b", uid="parts")["a"].sink("blackhole", uid="out")
+    numbers.split(str, "a", "b", uid="parts")["a"].sink(ms.blackhole.sink(), uid="out")
     message = r"'parts' at test_refused_options\.py:\d+: its side output 'b' leads nowhere"
     with pytest.raises(GraphError, match=message):
         ms.run(job)

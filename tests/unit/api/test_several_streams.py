@@ -72,7 +72,7 @@ def test_a_split_sends_each_record_to_one_stream_in_order(
     assert list(parts) == ["even", "odd", "none"]
     parts["even"].sink(ms.collection.sink(even), uid="even")
     parts["odd"].map(str).sink(ms.collection.sink(odd), uid="odd")
-    parts["none"].sink("blackhole", uid="none")
+    parts["none"].sink(ms.blackhole.sink(), uid="none")
     result = ms.run(job)
     assert even == [0, 2, 4, 6, 8]
     assert odd == ["1", "3", "5", "7", "9"]
@@ -139,7 +139,7 @@ def test_disable_chaining_gives_that_operator_a_task_of_its_own() -> None:
         mapped = numbers.map(str, uid="a").map(str, uid="b")
         if alone:
             assert mapped.disable_chaining() is mapped
-        mapped.map(str, uid="c").sink("blackhole", uid="out")
+        mapped.map(str, uid="c").sink(ms.blackhole.sink(), uid="out")
         return [task.task for task in ms.run(job).account.tasks]
 
     assert tasks(alone=False) == ["in+a+b+c+out"]
@@ -152,7 +152,7 @@ def test_disable_chaining_of_a_key_by_keeps_it_a_task_of_its_own() -> None:
         keyed = numbers.key_by(ms.it, uid="k")
         if alone:
             assert keyed.disable_chaining() is keyed
-        keyed.aggregate(ms.count(), uid="n").sink("blackhole", uid="out")
+        keyed.aggregate(ms.count(), uid="n").sink(ms.blackhole.sink(), uid="out")
         return [task.task for task in ms.run(job).account.tasks]
 
     assert tasks(alone=False) == ["in+k+n+out"]

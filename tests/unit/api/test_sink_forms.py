@@ -27,13 +27,14 @@ RECORDS = list(range(5))
 class Living(ms.Sink[int]):
     """Notes what is called, and that it is always on one thread, which is not the caller's."""
 
+    threads: frozenset[int] = frozenset()
+
     def __init__(self, calls: list[str]) -> None:
         self.calls = calls
         self.opened = False
-        self.threads: set[int] = set()
 
     def _note(self, call: str) -> None:
-        self.threads.add(threading.get_ident())
+        self.threads = self.threads | {threading.get_ident()}
         self.calls.append(call)
 
     def validate(self) -> None:

@@ -144,13 +144,13 @@ class Living(ms.BatchSource[int]):
     def __init__(self, calls: list[str]) -> None:
         self.calls = calls
         self.opened = False
-        self.threads: set[int] = set()
 
     def validate(self) -> None:
         self.calls.append("validate")
 
     def open(self) -> None:
         self.opened = True
+        self.threads: set[int] = set()
         self.threads.add(threading.get_ident())
         self.calls.append("open")
 
@@ -227,7 +227,7 @@ def test_a_source_that_finds_that_it_cannot_run_stops_the_job_before_anything_ru
 
     job = ms.Job("job")
     here = job.source(Living(calls), uid="here")
-    here.union(job.source(Missing(calls), uid="missing")).sink("blackhole", uid="out")
+    here.union(job.source(Missing(calls), uid="missing")).sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(ConfigError, match="no such file"):
         ms.run(job)
     assert "open" not in calls
@@ -236,7 +236,7 @@ def test_a_source_that_finds_that_it_cannot_run_stops_the_job_before_anything_ru
 def test_a_source_is_closed_when_a_record_fails_as_well() -> None:
     calls: list[str] = []
     job = ms.Job("job")
-    job.source(Living(calls), uid="in").map(lambda n: n / 0).sink("blackhole", uid="out")
+    job.source(Living(calls), uid="in").map(lambda n: n / 0).sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(ms.errors.OperatorError):
         ms.run(job)
     assert calls[-1] == "close"
@@ -254,7 +254,7 @@ def test_a_generator_is_closed_when_the_job_is_cancelled() -> None:
             closed.set()
 
     job = ms.Job("job")
-    job.source(endless, uid="in").sink("blackhole", uid="out")
+    job.source(endless, uid="in").sink(ms.blackhole.sink(), uid="out")
     execution = ms.start(job)
     assert begun.wait(5)
     execution.cancel()
@@ -339,7 +339,7 @@ def test_a_blocked_source_is_woken_by_its_cancel_method() -> None:
 
     source = Blocking()
     job = ms.Job("job")
-    job.source(source, uid="in").sink("blackhole", uid="out")
+    job.source(source, uid="in").sink(ms.blackhole.sink(), uid="out")
     begun_s = time.monotonic()
     execution = ms.start(job)
     assert source.reading.wait(5)

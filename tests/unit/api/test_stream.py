@@ -150,7 +150,7 @@ def test_a_failing_function_is_named_with_its_record_and_its_own_line(
     build: Build, chunk_size: int
 ) -> None:
     job, numbers = begun(range(9), engine=ms.EngineSettings(chunk_size=chunk_size))
-    build(numbers).sink("blackhole", uid="out")
+    build(numbers).sink(ms.blackhole.sink(), uid="out")
     with pytest.raises(OperatorError) as failed:
         ms.run(job)
     assert (failed.value.operator_uid, failed.value.record) == ("op", 5)

@@ -93,7 +93,7 @@ def test_a_refused_operator_leaves_the_job_as_it_was() -> None:
 def test_fingerprint_leaves_out_the_names_of_functions_and_lines_but_not_uids() -> None:
     def fingerprint(function: Any, uid: str | None) -> str:
         job, numbers = begun([1])
-        numbers.map(function, uid=uid).sink("blackhole", uid="out")
+        numbers.map(function, uid=uid).sink(ms.blackhole.sink(), uid="out")
         return ms.explain(job, "json").split('"fingerprint": "')[1][:16]
 
     assert fingerprint(str, None) == fingerprint(lambda record: record, None)
@@ -107,7 +107,7 @@ def test_fingerprint_counts_the_display_name_of_an_operator_without_uid() -> Non
         job, numbers = begun([1])
         for name in operators:
             numbers = getattr(numbers, name)(bool)
-        numbers.sink("blackhole", uid="out")
+        numbers.sink(ms.blackhole.sink(), uid="out")
         return ms.explain(job, "json").split('"fingerprint": "')[1][:16]
 
     assert fingerprint("map") != fingerprint("filter") != fingerprint()

@@ -16,7 +16,7 @@ JOB = """
 import millstream as ms
 
 job = ms.Job("orders")
-job.source("sequence", stop=3, uid="n").sink("blackhole", uid="out")
+job.source("sequence", stop=3, uid="n").sink(ms.blackhole.sink(), uid="out")
 """
 TWO = JOB + 'other = ms.Job("other")\n'
 NEITHER_IS_JOB = TWO.replace("job =", "orders =").replace("job.", "orders.")

@@ -29,7 +29,7 @@ def endless(position: Any) -> Iterator[tuple[list[int], Any]]:
 
 def endless_job(**options: Any) -> ms.Job:
     job = ms.Job("endless", **options)
-    job.source(endless, uid="in").sink("blackhole", uid="out")
+    job.source(endless, uid="in").sink(ms.blackhole.sink(), uid="out")
     return job
 
 

@@ -35,16 +35,11 @@ def test_count_without_a_field_counts_records() -> None:
 
 
 @pytest.mark.parametrize("make", WITH_OPERAND)
-@pytest.mark.parametrize("operand", [5, len, ["amount"], b"amount"])
-def test_any_other_operand_is_refused_with_the_way_for_own_functions(
-    make: Any, operand: Any
-) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"{make.__name__}\(\): expected a field's name or an ex"
-    ):
-        make(operand)
-    with pytest.raises(ConfigError, match="for a function of your own use reduce"):
-        make(operand)
+def test_any_other_operand_is_refused_with_the_way_for_own_functions(make: Any) -> None:
+    for operand in (5, len, ["amount"], b"amount"):
+        with pytest.raises(ConfigError, match="for a function of your own use reduce") as refused:
+            make(operand)
+        assert str(refused.value).startswith(f"{make.__name__}(): expected a field's name or an")
 
 
 @pytest.mark.parametrize("make", WITH_OPERAND[1:])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from tests.support.stepping import wait_until
 from tests.unit.engine.driving import Begun, drop, never_ending, numbers, threads
 
 CANCEL_S = 1.0  # what the issue allows; these runs take a few milliseconds
@@ -160,6 +161,25 @@ def test_a_cancelled_sink_closes_but_does_not_finish() -> None:
     job.source(never_ending, uid="in").sink(Notes(), uid="out")
     Begun(job).end()
     assert calls == ["close"]
+
+
+def test_a_sink_that_has_become_slow_does_not_finish_its_records_first() -> None:
+    taken: list[int] = []
+
+    def slow_later(n: int) -> None:
+        taken.append(n)
+        if n >= 5_000:  # a thousand records at once by now
+            time.sleep(0.05)
+
+    job = ms.Job("job")
+    job.source(never_ending, uid="in").sink(slow_later, uid="out")
+    begun = Begun(job)
+    wait_until(lambda: len(taken) > 5_001, "the sink to be slow")
+    started_s = time.monotonic()
+    result = begun.end()
+    assert time.monotonic() - started_s < CANCEL_S
+    assert taken == list(range(len(taken)))
+    assert abs(result.account.operator("out").records_out - len(taken)) <= 1
 
 
 def test_a_generators_finally_clause_runs_when_it_is_cancelled() -> None:

@@ -111,13 +111,13 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("uid", KINDS)
 def test_an_operator_says_what_it_is_and_how_it_meets_its_records(
-    specs: dict[str, OperatorSpec], uid: str
+    specs: dict[str, OperatorSpec],
 ) -> None:
-    assert (specs[uid].kind, specs[uid].access) == KINDS[uid]
-    assert specs[uid].uid == uid
-    assert specs[uid].defined_at.startswith("test_definition.py:")
+    assert {uid: (specs[uid].kind, specs[uid].access) for uid in KINDS} == KINDS
+    for uid in KINDS:
+        assert specs[uid].uid == uid
+        assert specs[uid].defined_at.startswith("test_definition.py:")
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
