@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from millstream.api.place import Place, located
@@ -19,9 +19,8 @@ from millstream.core.expression import Expr, fields
 from millstream.core.function_kind import is_async
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
-from millstream.core.source import Boundedness
+from millstream.core.source import AnySource, Boundedness
 from millstream.core.state import ValueStateDescriptor, find_states
-from millstream.graph.stream_graph import StreamNode
 from millstream.operators.endpoints import SourceOperator
 from millstream.operators.function_check import check_function
 from millstream.operators.key_by import KeyBy
@@ -46,7 +45,10 @@ def key_selector(place: Place, where: str, key: Any, more: tuple[str, ...]) -> K
         check_fields(where, place.record_type, names)
         for name in names:
             check_key_field(where, place.record_type, name)
-        return KeyBy(names, names, typed=promises_key_type(place.record_type, names))
+        decoders = [source.decoder for _, source in _sources(place)]
+        validated = all(decoder is not None and decoder.validates for decoder in decoders)
+        typed = validated and promises_key_type(place.record_type, names)
+        return KeyBy(names, names, typed=typed)
     if more:
         raise GraphError(f"{where}: several keys must all be field names; got {key!r}")
     if isinstance(key, list | tuple):
@@ -139,20 +141,23 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
 
 def refuse_unbounded(place: Place, where: str) -> None:
     """Refuse to wait for the end of an input that has none."""
-    seen: dict[str, StreamNode] = {}  # each node once: diamonds would double the ways to it
+    for uid, source in _sources(place):
+        if source.boundedness is Boundedness.UNBOUNDED:
+            raise GraphError(
+                f"{where}: emit='final' waits for the end of the input, but source {uid!r} is "
+                "unbounded; use emit='each'"
+            )
+
+
+def _sources(place: Place) -> Iterator[tuple[str, AnySource]]:
+    """Yield the sources that a stream's records come from, with their uids."""
+    seen: set[str] = set()  # each node once: diamonds would double the ways to it
     ahead = [place.node]
     while ahead:
         node_id = ahead.pop()
         if node_id not in seen:
-            node = seen[node_id] = place.graph.node(node_id)
+            seen.add(node_id)
+            node = place.graph.node(node_id)
             ahead += [edge.source for edge in node.inputs]
-    for node in seen.values():
-        definition = node.definition
-        if (
-            isinstance(definition, SourceOperator)
-            and definition.source.boundedness is Boundedness.UNBOUNDED
-        ):
-            raise GraphError(
-                f"{where}: emit='final' waits for the end of the input, but source "
-                f"{node.id!r} is unbounded; use emit='each'"
-            )
+            if isinstance(node.definition, SourceOperator):
+                yield node.id, node.definition.source

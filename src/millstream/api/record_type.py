@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import types
 import typing
@@ -59,13 +60,26 @@ def check_key_field(where: str, record_type: Any, name: str) -> None:
 
 
 def promises_key_type(record_type: Any, names: tuple[str, ...]) -> bool:
-    """Return whether a decoder has made sure of the key: one field, of a type that is exact.
+    """Return whether a decoder that validates makes sure of the key: one field, of an exact type.
 
-    The record type is known only where a decoder made the records, and msgspec puts exactly a
-    ``str``, ``bytes`` or ``int`` where the type says so.
+    msgspec puts exactly a ``str``, ``bytes`` or ``int`` where the type says so, but takes a default
+    (``user: str = None``) and what ``__post_init__`` does as they are.
     """
     kinds = [(fields_of(record_type) or {}).get(name) for name in names]
-    return kinds[0] in (str, bytes, int) and len(kinds) == 1
+    exact = kinds[0] in (str, bytes, int) and len(kinds) == 1
+    changed = hasattr(record_type, "__post_init__")
+    return exact and not changed and not _has_default(record_type, names[0])
+
+
+def _has_default(record_type: Any, name: str) -> bool:
+    if hasattr(record_type, "__struct_fields__"):
+        with_default = len(record_type.__struct_fields__) - len(record_type.__struct_defaults__)
+        return name in record_type.__struct_fields__[with_default:]
+    if hasattr(record_type, "__dataclass_fields__"):
+        field = record_type.__dataclass_fields__[name]
+        missing = dataclasses.MISSING
+        return field.default is not missing or field.default_factory is not missing
+    return name in getattr(record_type, "_field_defaults", ())
 
 
 def check_key_function(where: str, function: Callable[..., Any]) -> None:

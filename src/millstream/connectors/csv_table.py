@@ -23,6 +23,8 @@ T = TypeVar("T")
 class CsvDecoder(Decoder[T]):
     """Makes records of a CSV file's rows; each row brings the header of its file with it."""
 
+    validates = True
+
     def __init__(self, record_type: Any) -> None:
         self.type = record_type
         self._table: CsvTable[T] | None = None

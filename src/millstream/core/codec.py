@@ -78,11 +78,13 @@ class Decoder(ABC, Generic[T]):
 
     Attributes:
         type: the type of the values, where it is known; the compiler reads it.
+        validates: a value's fields that have no default are certainly of their declared types.
         skips_blank_lines: lines of nothing but white space are no records; they are counted as
             filtered by the source.
     """
 
     type: Any = None
+    validates = False
     skips_blank_lines = False
 
     @abstractmethod
@@ -108,6 +110,7 @@ class JsonDecoder(Decoder[T]):
         ConfigError: ``msgspec`` cannot decode into the type.
     """
 
+    validates = True
     skips_blank_lines = True
 
     def __init__(self, type: type[T] | Any = Any) -> None:

@@ -219,3 +219,16 @@ def test_streams_that_meet_in_a_union_keep_what_each_has(
     expected = modelled(one, records) + modelled(two, [r for r in records if r["k"] != 1])
     results = collected(build, records, chunk_size=chunk_size, chaining=chaining)
     assert sorted(map(str, results)) == sorted(map(str, expected))
+
+
+def test_a_chain_may_be_longer_than_python_can_nest() -> None:
+    def build(numbers: ms.Stream[Any]) -> ms.Stream[Any]:
+        for _ in range(250):  # calls within calls: CPython's parser gives up at 200 brackets
+            numbers = numbers.map(lambda n: n + 1)
+        for _ in range(25):  # loops within loops: it gives up at 20
+            numbers = numbers.flat_map(lambda n: [n])
+        for number in range(25):
+            numbers = numbers.key_by(ms.it).reduce(lambda old, new: new, uid=f"r{number}")
+        return numbers
+
+    assert collected(build, [1, 2]) == [251, 252]

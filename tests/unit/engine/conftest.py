@@ -11,5 +11,5 @@ from millstream.engine import supervisor
 def _brisk_supervisor() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "TICK_S", 0.05)
-        patch.setattr(supervisor, "LET_GO_NS", 500_000_000)
+        patch.setattr(supervisor, "LET_GO_NS", 300_000_000)
         yield

@@ -18,7 +18,7 @@ from millstream.engine.supervisor import Supervisor
 from millstream.operators.program import Program
 from millstream.runtime.state.memory import MemoryStateBackend
 
-BRISK = ms.EngineSettings(grace="500ms", blocked_after="500ms")
+BRISK = ms.EngineSettings(grace="200ms", blocked_after="500ms")
 """For runs that are to end badly: what a test waits for."""
 
 Batches = Iterator[tuple[Sequence[Any], Any]]

@@ -19,7 +19,7 @@ from millstream.engine.sink_edge import SinkEdge
 from millstream.engine.source_head import QueuedHead
 from tests.unit.engine.driving import drop, numbers
 
-COUNT = 20_000
+COUNT = 6_000
 NTH = 12  # the chunk at fault: deliveries have grown by then, so that one less stops nothing
 Build = Callable[[ms.Job], "ms.Stream[Any]"]
 
@@ -246,7 +246,7 @@ def test_an_inconsistent_run_writes_no_file(
 def test_a_run_that_was_cut_short_is_not_called_inconsistent() -> None:
     def fail(n: int) -> Iterator[int]:
         yield n
-        if n == 5000:
+        if n == 3000:
             raise ValueError("on purpose")
 
     job = ms.Job("job")

@@ -224,21 +224,19 @@ CHAINS: dict[str, Callable[[Stream], Stream]] = {
     "filter": lambda s: s.filter(lambda n: True),
     "flat_map": lambda s: s.flat_map(lambda n: (n,)),
     "map_batches": lambda s: s.map_batches(list),
-    "map and map_batches": lambda s: s.map(lambda n: n).map_batches(list),
-    "filter and flat_map": lambda s: s.filter(ms.it >= 0).flat_map(lambda n: [n]),
+    "map_batches, then flat_map": lambda s: s.map_batches(list).flat_map(lambda n: [n]),
 }
 
 
 @pytest.mark.parametrize("chaining", [True, False], ids=["chained", "unchained"])
-@pytest.mark.parametrize("add", CHAINS.values(), ids=CHAINS)
-def test_a_job_may_have_a_thousand_operators(
-    add: Callable[[Stream], Stream], chaining: bool
-) -> None:
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_job_may_have_a_thousand_operators(name: str, chaining: bool) -> None:
+    times = (1000 if chaining else 200) // (1 + name.count(", then "))
     results: list[int] = []
     job = ms.Job("job", chaining=chaining)
     stream: Stream = job.source(numbers(200), uid="in")
-    for _ in range(1000 if chaining else 200):
-        stream = add(stream)
+    for _ in range(times):
+        stream = CHAINS[name](stream)
     stream.sink(results.append, uid="out")
     ms.run(job)
     assert len(results) == 200

@@ -18,7 +18,7 @@ from tests.support.stepping import PATIENCE_S
 from tests.unit.engine.driving import Begun, drop, numbers
 from tests.unit.engine.stuck_jobs import PLACES, Hold
 
-WATCHFUL = ms.EngineSettings(grace="20s", blocked_after="300ms")
+WATCHFUL = ms.EngineSettings(grace="20s", blocked_after="200ms")
 # A source may block as long as it likes, and a coroutine that only waits blocks nobody.
 BLOCKING = [
     place
@@ -37,7 +37,7 @@ def block(place: str, events: Events) -> None:
     begun = Begun(job)
     waiter = threading.Thread(target=begun.wait)
     waiter.start()
-    if not hold.entered.wait(1):
+    if not hold.entered.wait(0.5):
         begun.run.cancel()  # it only blocks when it ends
     deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s and not any(each["job"] == place for each in events):
@@ -65,7 +65,7 @@ def test_a_callback_that_blocks_is_named_with_its_stack(
     assert event["log_level"] == "warning"
     assert event["operator_uid"] == PLACES[place].uid
     assert event["thread"] == PLACES[place].thread
-    assert event["seconds"] >= 0.3
+    assert event["seconds"] >= 0.2
     assert "in stuck_here" in event["stack"]
     assert "stuck_jobs.py" in event["stack"]
 
@@ -73,7 +73,7 @@ def test_a_callback_that_blocks_is_named_with_its_stack(
 def test_a_callback_is_named_once_for_each_time_it_blocks() -> None:
     def pause_twice(n: int) -> None:
         if n in (3, 5):
-            time.sleep(0.5)
+            time.sleep(0.35)
 
     job = ms.Job("job", engine=WATCHFUL)
     job.source(numbers(10), uid="in").sink(pause_twice, uid="out")
@@ -108,7 +108,7 @@ def test_waiting_for_a_quiet_source_is_not_blocking() -> None:
     job = ms.Job("job", engine=WATCHFUL)
     job.source(quiet, uid="in").map(lambda n: n).sink(drop, uid="out")
     with structlog.testing.capture_logs() as events:
-        threading.Timer(0.7, go_on.set).start()
+        threading.Timer(0.5, go_on.set).start()
         ms.run(job)
     assert not events
 
@@ -118,7 +118,7 @@ def test_an_engine_that_has_just_begun_to_work_after_a_long_wait_is_not_blocked(
     job.source(numbers(10), uid="in").sink(drop, uid="out")
     begun = Begun(job, start=False)
     supervisor = Supervisor(begun.run, job.engine, SystemClock())
-    time.sleep(0.5)  # no slice since long; then the engine takes a message, just before the look
+    time.sleep(0.3)  # no slice since long; then the engine takes a message, just before the look
     begun.run.dispatcher.busy_since_ns = time.monotonic_ns()
     with structlog.testing.capture_logs() as events:
         supervisor._look_for_blocked(time.monotonic_ns())
