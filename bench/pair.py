@@ -83,7 +83,13 @@ class Comparison:
             ok=not wrong and holds(ratio, self.floor, "least"),
             measured=ratio,
             note=f"WRONG: {wrong[0]}" if wrong else "",
-            extra={"ratios": ratios, "stretch": self.stretch},
+            extra={
+                "ratios": ratios,
+                # Of each side's quickest run: what a busy machine slows down least. Only to read.
+                "best_ratio": min(one.cpu_s for one in baseline)
+                / min(one.cpu_s for one in variant),
+                "stretch": self.stretch,
+            },
         )
 
     def failed(self, why: str) -> Result:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from bench.result import Result
 
 _LINE = (
-    "{name:<21} {measured:<24} {floor:<9} {ok:<4} {wall:>5} {rate:>8} {base:>8} {rss:>6}  {what}"
+    "{name:<21} {measured:<24} {floor:<9} {ok:<4} {best:>5} {wall:>5} "
+    "{rate:>8} {base:>8} {rss:>6}  {what}"
 )
 
 
@@ -18,8 +19,8 @@ def head() -> str:
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     machine = f"Python {platform.python_version()}, {os.cpu_count()} CPUs{load}"
     heads = _LINE.format(
-        name="row", measured="measured", floor="floor", ok="ok", wall="wall", rate="rec/s",
-        base="baseline", rss="MB", what="variant / baseline",
+        name="row", measured="measured", floor="floor", ok="ok", best="best", wall="wall",
+        rate="rec/s", base="baseline", rss="MB", what="variant / baseline",
     )  # fmt: skip
     return f"{machine}\n{heads}\n{'-' * len(heads)}"
 
@@ -44,6 +45,7 @@ def line(result: Result) -> str:
         measured=measured,
         floor="" if result.floor is None else f"{sign} {result.floor:g}",
         ok=verdict,
+        best=f"{best:.2f}" if (best := result.extra.get("best_ratio")) else "",
         wall="" if result.wall_ratio is None else f"{result.wall_ratio:.2f}",
         rate=_rate(result.records_per_s),
         base=_rate(result.baseline_records_per_s),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import settings
 
 # Without hypothesis' time limit per example: on a busy machine it fails tests that are right.
-# pytest's own timeout still ends one that hangs. What CI turns on by itself is kept.
-settings.register_profile("millstream", settings.default, deadline=None)
+# pytest's own timeout still ends one that hangs. What CI turns on by itself is kept. 50 examples
+# keep the unit tests short; the suites were written with thousands.
+settings.register_profile("millstream", settings.default, deadline=None, max_examples=50)
 settings.load_profile("millstream")
 
 FOLDERS_WITH_MARKER = ("integration", "acceptance")

@@ -12,7 +12,7 @@ from typing import Any
 from millstream.core.element import CHUNK_SIZE
 from millstream.core.errors import ConfigError, RecordError, SinkError, SourceError
 
-READ_BYTES = 1024 * 1024  # each read gives the GIL away: many small ones cost 10 % of a fast job
+READ_BYTES = 256 * 1024  # stays in a core's cache: 1 MB measured 5 % slower, 64 KB 10 %
 FIRST_AIM_BYTES = 64 * 1024  # of a block, until the length of a line is known
 AIM_LINES = CHUNK_SIZE * 15 // 16  # lines vary in length: aimed below the limit, few blocks are cut
 MAX_LINE_BYTES = 1 << 30  # a line is held in memory whole; one of 1 GiB is another kind of file

@@ -13,7 +13,7 @@ import millstream as ms
 from millstream.core.errors import OperatorError
 from tests.unit.api.jobs import Build, begun, collected, failure
 
-CHUNK_SIZES = [1, 3, 1024]
+CHUNK_SIZES = [3, 1024]
 
 
 async def tenfold(n: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 import millstream as ms
 from tests.unit.api.jobs import begun
 
-CHUNK_SIZES = [1, 2, 1024]
+CHUNK_SIZES = [2, 1024]
 
 
 def settings(chunk_size: int) -> ms.EngineSettings:
