@@ -42,6 +42,7 @@ def key_selector(place: Place, where: str, key: Any, more: tuple[str, ...]) -> K
         names = (key, *more)
         if not all(isinstance(name, str) and name for name in names):
             raise GraphError(f"{where}: expected field names; got {names!r}")
+        names = tuple(map(str.__str__, names))  # plain text, also of a StrEnum
         check_fields(where, place.record_type, names)
         for name in names:
             check_key_field(where, place.record_type, name)

@@ -220,6 +220,7 @@ class Stream(Generic[T]):
         where = self._place.where("split", uid)
         if not all(isinstance(name, str) and name for name in names):
             raise GraphError(f"{where}: names must be non-empty strings; got {names!r}")
+        names = tuple(map(str.__str__, names))  # plain text, also of a StrEnum
         if len(set(names)) < max(2, len(names)):
             raise GraphError(f"{where}: expected two or more different names; got {names!r}")
         self._place.check(
@@ -368,7 +369,7 @@ class KeyedStream(Generic[T]):
             uid: names the state.
         """
         check_process(self._place.where("process", uid), function, side_outputs)
-        definition = Process(function, tuple(side_outputs), self._key_by)
+        definition = Process(function, tuple(map(str.__str__, side_outputs)), self._key_by)
         return Stream(self._place.add(definition, uid, side_outputs=definition.side_outputs))
 
     def disable_chaining(self) -> Self:

@@ -440,7 +440,7 @@ def _node_of(value: object) -> Node:
 def _field_name(function: str, name: object) -> str:
     if not isinstance(name, str):
         raise ConfigError(f"{function} takes a field's name; got {name!r}")
-    return name
+    return str.__str__(name)  # not a StrEnum's member: its repr is no string in generated code
 
 
 def _texts(function: str, *texts: object) -> tuple[object, ...]:

@@ -77,10 +77,16 @@ def _wires(assembly: Assembly) -> Iterator[EdgeCounts]:
 
 def _fused_edges(assembly: Assembly, counts: Mapping[str, OperatorCounts]) -> Iterator[EdgeCounts]:
     """Yield the edges that exist only in the counters of the two operators beside them."""
+    aside = {
+        spec.id: group.task.chain.aside(spec.id)
+        for group in assembly.groups
+        if group.task is not None
+        for spec in group.operators
+    }
     for edge in assembly.graph.edges:
         if edge.fused:
             yield EdgeCounts(
                 f"{edge.source_operator} -> {edge.target_operator}",
-                counts[edge.source_operator].records_out,
+                counts[edge.source_operator].records_out - aside[edge.source_operator],
                 counts[edge.target_operator].records_in,
             )

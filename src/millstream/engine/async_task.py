@@ -216,8 +216,7 @@ class AsyncTask:
         try:
             call.result = await self._call(call.value)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if self._loop.stopping:
                 raise  # the run ends
             call.error = error  # the call was cancelled from within: it will have no result
         except BaseException as error:  # noqa: BLE001  # the engine thread raises it, with the record

@@ -127,6 +127,15 @@ class Chain:
             return last.emitted
         return last.emitted[0] + sum(self._drained.get(each, 0) for each, _ in last.drains)
 
+    def aside(self, operator_id: str) -> int:
+        """Return how many records an operator has made for its side outputs."""
+        return sum(
+            segment.emitted[1 + number]
+            for segment in self.segments
+            for number, (owner, _) in enumerate(segment.side_outputs)
+            if owner == operator_id
+        )
+
     @property
     def segments(self) -> Iterator[Segment]:
         """Yield the generated loops."""

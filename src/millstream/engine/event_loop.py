@@ -68,6 +68,11 @@ class EventLoop:
         finally:
             self._ready.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Return whether everything on the loop has been told to end."""
+        return self._stop is not None and self._stop.is_set()
+
     def ask(self) -> None:
         """Have the loop answer; unanswered for long, something blocks it. From the watchdog."""
         if self._ready.is_set() and not self.asked_ns:

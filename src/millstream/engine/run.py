@@ -185,7 +185,6 @@ class JobRun:
             head.open()
 
     def _start_driver(self, kind: str, driver: Driver, loop: EventLoop | None) -> None:
-        self._alive.add(driver)
         if isinstance(driver, AsyncDriver | AsyncSinkDriver):
             assert loop is not None
             done = self.dispatcher.post
@@ -197,6 +196,7 @@ class JobRun:
         else:
             name = f"{kind} {driver.uid}"
             self._spawn(name, name, lambda: self._run_driver(kind, driver))
+        self._alive.add(driver)  # only now: one that could not be started never ends
 
     def _spawn(self, name: str, shown: str, target: Callable[[], None]) -> None:
         end = threading.Event()
@@ -330,7 +330,7 @@ class JobRun:
             if not isinstance(driver, AsyncDriver | AsyncSinkDriver):
                 try:
                     driver.cancel()
-                except Exception as error:  # noqa: BLE001  # the others must still be told
+                except BaseException as error:  # noqa: BLE001  # the others must still be told
                     self._log(_named("source", driver.uid, error))
 
 

@@ -59,8 +59,12 @@ class Supervisor:
         with policy, self._signal_handlers():
             if not self._run.started:
                 self._run.start()
-            while not self._run.wait(TICK_S):
-                self._look(policy)
+            try:
+                while not self._run.wait(TICK_S):
+                    self._look(policy)
+            except BaseException:
+                self._run.cancel()  # nobody supervises it any more
+                raise
         result = self._run.result()
         if self._signals:
             raise KeyboardInterrupt from result.error

@@ -80,7 +80,7 @@ class Task:
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:
-                    live.function.open(live.ctx)
+                    live.open()
                 except BaseException as error:
                     raise OperatorError(
                         f"operator {operator!r}: open() failed: {said(error)}",
@@ -99,7 +99,7 @@ class Task:
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:
-                    live.function.close()
+                    live.close()
                 except BaseException as error:  # noqa: BLE001  # raised below, after the others
                     failure = OperatorError(
                         f"operator {operator!r}: close() failed: {said(error)}",
@@ -330,10 +330,10 @@ class Task:
         """Pass a failure on at once (rule 4.2) and be done."""
         if not self.done:
             self.done = True
+            self._on_failure(error)  # first: what follows goes from task to task
             self.emitter.error(error)
             for inlet in self.inlets:
                 inlet.cancel()
-            self._on_failure(error)
 
     def _named(self, failed: RecordFailed) -> OperatorError:
         cause = failed.__cause__ or failed

@@ -90,6 +90,7 @@ class Loop:
         self._kept = kept
         self._lines: list[tuple[int, str, str]] = []
         self._prologue: list[str] = []
+        self._epilogue: list[str] = []
         self._calls: list[tuple[str, str]] = []  # functions to nest around v: (name, operator)
         self._depth = 3
         self._keys: dict[int, str] = {}  # the variable of each key_by's key
@@ -130,6 +131,10 @@ class Loop:
     def prologue(self, code: str) -> None:
         """Add a line that runs once per call, before the loop."""
         self._prologue.append(code)
+
+    def epilogue(self, code: str) -> None:
+        """Add a line that runs once per call, behind the loop, also after a failure."""
+        self._epilogue.append(code)
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
@@ -264,7 +269,8 @@ class Loop:
         lines += [("    " * depth + code, operator) for depth, code, operator in self._lines]
         lines.append(("    finally:", ""))
         lines += [(f"        counts[{i}] += {counter}", "") for i, counter in enumerate(counters)]
-        if not counters:
+        lines += [(f"        {code}", "") for code in self._epilogue]
+        if not counters and not self._epilogue:
             lines.append(("        pass", ""))
         return "\n".join(code for code, _ in lines) + "\n", [owner for _, owner in lines]
 

@@ -57,13 +57,15 @@ class Process(RowOperator):
             loop.line(f"{loop.bind(state)}.key = {key}")
         function, name = live.function, loop.bind(live.ctx)
         sides = ", ".join(f"{tag!r}: {loop.side_output(tag)}" for tag in self.side_outputs)
-        loop.prologue(f"{name}.collect = out.append")
         loop.prologue(f"{name}.side_outputs = {{{sides}}}")
         loop.line(f"{name}.current_key = {key}")
         call = f"{loop.bind(function.process_element)}({record}, {name})"
         if is_generator(function.process_element):
+            loop.prologue(f"{name}.collect = out.append")  # in order with what it yields
             loop.for_each(call)
         else:
+            made = loop.bind(live.made)
+            loop.epilogue(f"out.extend({made}); {made}.clear()")
             loop.emits_main = False  # it appends to the output itself
             loop.line(f"r = {call}")
             loop.line(f"if r is not None: {loop.bind(_returned)}(r)")
@@ -75,6 +77,7 @@ class LiveProcess:
     Attributes:
         function: the copy; the engine calls its ``open`` and ``close``.
         ctx: what it is given.
+        made: what it has collected and the loop has not yet taken.
         states: its live states, whose key the loop sets.
     """
 
@@ -82,21 +85,44 @@ class LiveProcess:
         self, function: KeyedProcessFunction[Any, Any], uid: str, store: StateStore
     ) -> None:
         self.function = copy.copy(function)
-        self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=_not_open)
+        self.made: list[Any] = []  # one list for the whole run: `ctx.collect` may be kept
+        self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=self.made.append)
         self.states = []
         for attribute, descriptor in find_states(type(function)).items():
             state = store.value_state(uid, str(descriptor.name), descriptor.default)
             object.__setattr__(self.function, attribute, state)  # it may be a frozen dataclass
             self.states.append(state)
 
+    def open(self) -> None:
+        """Open the user's function.
+
+        Raises:
+            RecordError: it emitted something.
+        """
+        self.function.open(self.ctx)
+        self._check("open")
+
+    def close(self) -> None:
+        """Close the user's function.
+
+        Raises:
+            RecordError: it emitted something.
+        """
+        self.made.clear()  # of a record that failed
+        self.function.close()
+        self._check("close")
+
+    def _check(self, method: str) -> None:
+        if self.made:
+            raise RecordError(
+                f"collect({self.made[0]!r}) outside process_element: emit only from there, not "
+                f"in {method}()"
+            )
+
 
 def _type_name(kind: Any) -> str:
     # `dict[str, int]` answers for `dict` where it is asked for its name.
     return kind.__qualname__ if isinstance(kind, type) else str(kind)
-
-
-def _not_open(value: object) -> None:
-    raise RecordError(f"collect({value!r}) outside process_element: emit only from there")
 
 
 def _returned(value: object) -> None:
