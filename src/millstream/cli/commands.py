@@ -36,10 +36,10 @@ def run_job(load: Callable[[], Job]) -> None:
         execution = prepare(job)
         result = execution.wait()
     except KeyboardInterrupt:
-        if execution is not None and not execution.ended:
-            _abandon("interrupted a second time: left at once", EXIT_INTERRUPTED)
-        if execution is None:
+        if execution is None or not execution.started:
             _leave("cancelled", EXIT_INTERRUPTED)
+        if not execution.ended:
+            _abandon("interrupted a second time: left at once", EXIT_INTERRUPTED)
         result = execution.result()
         print(result.report(), file=sys.stderr)
         if result.error is not None:

@@ -28,6 +28,11 @@ class Execution:
         self._run.cancel()
 
     @property
+    def started(self) -> bool:
+        """Return whether the job has been started."""
+        return self._run.started
+
+    @property
     def ended(self) -> bool:
         """Return whether the job has ended, and every thread of it."""
         return self._run.wait(0)

@@ -110,7 +110,13 @@ if PLACE in ("loop", "to_thread", "deaf", "waiting calls"):
 if PLACE == "process closing":
     stream = stream.key_by(lambda n: n).process(Process(), uid="process")
 if PLACE == "threads of its own":
-    threading.Thread(target=stand_still, name="its own").start()
+
+    def with_a_thread(value: int) -> int:
+        if value == 0:
+            threading.Thread(target=stand_still, name="its own", daemon=False).start()
+        return value
+
+    stream = stream.map(with_a_thread)
 stream.sink(Sink(), uid="out")
 
 if __name__ == "__main__":
