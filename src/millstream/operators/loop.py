@@ -165,13 +165,9 @@ class Loop:
         """Compute a function or an expression of the record into a variable."""
         if isinstance(function, Expr):
             self.expression(function, into)
-        elif self._calls:
-            self._calls.append((self.bind(function), self.operator))
-            keep = self._calls.pop()
-            self.value()
-            self.line(f"{into} = {keep[0]}(v)")
         else:
-            self.line(f"{into} = {self.bind(function)}(v)")
+            record = self.value()
+            self.line(f"{into} = {self.bind(function)}({record})")
 
     # -- flow -----------------------------------------------------------------------------------
 
