@@ -26,7 +26,7 @@ import typer
 import millstream
 import millstream.connectors
 from millstream.cli import app as command_line
-from millstream.cli import commands
+from millstream.cli import exit_codes as codes
 from millstream.core import errors
 from millstream.core.accounting import Account, EdgeCounts, OperatorCounts, TaskTimes
 from millstream.core.aggregate import Aggregate
@@ -186,8 +186,9 @@ def exit_codes() -> str:
         "EXIT_INCONSISTENT": "The counts of the run do not add up, so no sink was finished. This "
         "is a bug in Millstream, or a source that changed a list after it had given it away.",
         "EXIT_INTERRUPTED": "The run was cancelled by Ctrl-C (SIGINT) or by SIGTERM.",
+        "EXIT_BROKEN_PIPE": "Nobody reads standard output any more, as behind `| head`.",
     }
-    found = {name: value for name, value in vars(commands).items() if name.startswith("EXIT_")}
+    found = {name: value for name, value in vars(codes).items() if name.startswith("EXIT_")}
     if found.keys() != meanings.keys():
         raise SystemExit(f"exit codes without a meaning here: {found.keys() ^ meanings.keys()}")
     rows = [("0", "The job completed, or the command printed what was asked for.")]

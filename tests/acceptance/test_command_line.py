@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,8 @@ def test_a_failure_shows_the_users_own_line_and_the_operator(kind: str, tmp_path
     assert "ZeroDivisionError" in stderr
     assert f"'{UID.get(kind, 'price')}'" in stderr.splitlines()[-1]
     assert "prices: FAILED in" in stderr
+    traceback = stderr.partition("Traceback (most recent call last):\n")[2]
+    assert 'failing.py", line ' in traceback.splitlines()[0]  # no frame of ours before it
 
 
 @pytest.mark.parametrize("kind", PER_RECORD)
@@ -106,3 +110,94 @@ def test_a_sink_may_have_standard_output_to_itself(tmp_path: Path) -> None:
         assert running.wait() == 0
         assert running.stdout.split() == ["0", "1", "2"]
         assert "COMPLETED" in running.stderr
+
+
+PRINTS = "import millstream as ms\njob = ms.Job('j')\n" + (
+    "job.source('sequence', stop=100_000, uid='s').sink({sink}, uid='out')\n"
+)
+BUFFERING = pytest.mark.parametrize("buffering", ["0", "1"], ids=["buffered", "unbuffered"])
+
+
+def ended_without_a_reader(folder: Path, buffering: str, *arguments: str) -> tuple[int, str]:
+    """Return the exit code and standard error of a command of whose output one line is read."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffering.replace("0", "")}
+    with subprocess.Popen(
+        [str(MILLSTREAM), *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if arguments[0] == "run":
+            process.stdout.readline()
+        process.stdout.close()
+        stderr = process.stderr.read()
+        return process.wait(60), stderr
+
+
+@BUFFERING
+@pytest.mark.parametrize("sink", ["print", "ms.console.sink()"])
+def test_a_job_whose_output_is_cut_by_head_ends_with_141_and_says_so_without_a_traceback(
+    sink: str, buffering: str, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(PRINTS.format(sink=sink))
+    code, stderr = ended_without_a_reader(tmp_path, buffering, "run", "job.py")
+    assert code == 141
+    assert stderr.startswith("j: FAILED in ")
+    last = stderr.splitlines()[-1]
+    assert last.startswith("error: sink 'out' failed on ")
+    assert last.endswith("BrokenPipeError: [Errno 32] Broken pipe")
+    assert "Traceback" not in stderr
+    assert "Exception ignored" not in stderr
+
+
+@BUFFERING
+@pytest.mark.parametrize("arguments", [("explain", "job.py"), ("version",)])
+def test_what_nobody_reads_ends_with_141_and_without_a_word(
+    arguments: tuple[str, ...], buffering: str, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(PRINTS.format(sink="print"))
+    assert ended_without_a_reader(tmp_path, buffering, *arguments) == (141, "")
+
+
+def test_a_broken_pipe_that_is_not_standard_output_fails_as_any_error_does(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(
+        "def send(record):\n    raise BrokenPipeError('the server went away')\n\n"
+        + PRINTS.format(sink="send")
+    )
+    with Program([str(MILLSTREAM), "run", "job.py"], tmp_path) as running:
+        assert running.wait() == 1
+        assert "in send" in running.stderr
+
+
+@pytest.mark.parametrize(("sink", "code"), [("'blackhole'", 0), ("lambda n: 1 // 0", 1)])
+def test_a_report_that_nobody_reads_does_not_change_how_the_job_ends(
+    sink: str, code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(PRINTS.format(sink=sink))
+    with subprocess.Popen(
+        [str(MILLSTREAM), "run", "job.py"], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.wait(60) == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(PRINTS.format(sink="print"))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [str(MILLSTREAM), "explain", "job.py"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output cannot be written: OSError: ")
+    assert len(done.stderr.splitlines()) == 1

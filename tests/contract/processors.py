@@ -45,7 +45,7 @@ class ProcessorStage(Stage):
             outputs=dict.fromkeys(subject.outputs, 1),
             on_failure=self.failures.append,
         )
-        first, *others = (task.emitter.outlets[key][0] for key in subject.outputs)
+        first, *others = (task.emitter.outputs[key].outlets[0] for key in subject.outputs)
         for other in others:
             self.rest.append(Probe(request=MAX_DEMAND))
             other.subscribe(self.rest[-1])

@@ -150,10 +150,9 @@ class CollectStage(PublisherStage):
 
     def __init__(self, records: Sequence[int]) -> None:
         super().__init__()
-        self.driver = RunDriver(_Collecting(records), "collecting", self.dispatcher)
         self.head = CollectHead(self.dispatcher, "collecting", None)
         self.head.checkpoint_lock = self._lock = WatchedCondition()
-        self.driver.head = self.head
+        self.driver = RunDriver(_Collecting(records), self.head)
         self.publisher = self.head.outlet
         self._thread = ThreadSpawner().spawn("collecting", self.driver.run)
 
@@ -167,7 +166,7 @@ class CollectStage(PublisherStage):
         self.head.inject(element)
 
     def cancel_reached_origin(self) -> bool:
-        return self.driver.cancelled
+        return self.head.cancelled
 
     def close(self) -> None:
         self.driver.cancel()
@@ -209,7 +208,7 @@ class PushStage(PublisherStage):
             self._pushed += len(values)
         if self._pushed == len(self._records):
             self._pushed += 1  # the end is told once
-            self.dispatcher.post(self.head.on_end)
+            self.head.end()
             return True
         return bool(values)
 

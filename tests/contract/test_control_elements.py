@@ -31,7 +31,7 @@ class Union(Stage):
             on_failure=self.failures.append,
         )
         self.probe = Probe(request=request)
-        self.task.emitter.outlets[MAIN][0].subscribe(self.probe)
+        self.task.emitter.outputs[MAIN].outlets[0].subscribe(self.probe)
         self.inputs = [ManualPublisher() for _ in range(inputs)]
         for publisher, inlet in zip(self.inputs, self.task.inlets, strict=True):
             publisher.subscribe(inlet)
@@ -265,7 +265,7 @@ def split_task(stage: Stage, probes: dict[str, Probe]) -> ManualPublisher:
         on_failure=stage.failures.append,
     )
     for name, probe in probes.items():
-        task.emitter.outlets["op", name][0].subscribe(probe)
+        task.emitter.outputs["op", name].outlets[0].subscribe(probe)
     publisher = ManualPublisher()
     publisher.subscribe(task.inlets[0])
     stage.settle()
@@ -278,7 +278,7 @@ def fan_out(stage: Stage, probes: list[Probe]) -> ManualPublisher:
         stage.dispatcher, Chain("fan-out", [], "op"), inputs=1, outputs=outputs,
         on_failure=stage.failures.append,
     )  # fmt: skip
-    for outlet, probe in zip(task.emitter.outlets[MAIN], probes, strict=True):
+    for outlet, probe in zip(task.emitter.outputs[MAIN].outlets, probes, strict=True):
         outlet.subscribe(probe)
     publisher = ManualPublisher()
     publisher.subscribe(task.inlets[0])

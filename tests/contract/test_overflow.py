@@ -133,7 +133,7 @@ def test_table(row: Row, engine: str) -> None:
         elif what == "ask":
             source.probe.request(number)
         else:
-            source.dispatcher.post(source.head.on_end)
+            source.head.end()
         if engine == "keeps up":
             source.run()
     source.run()
@@ -287,7 +287,7 @@ class Overflow(RuleBasedStateMachine):
     @step()
     def end(self) -> None:
         self.model.ended = True
-        self.source.dispatcher.post(self.source.head.on_end)
+        self.source.head.end()
 
     @invariant()
     def nothing_is_unaccounted_for(self) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import millstream as ms
-from millstream.core.element import CHUNK_SIZE, Barrier, Chunk, EndOfInput, Position
+from millstream.core.element import CHUNK_SIZE, Barrier, Chunk, EndOfInput, Position, Watermark
 from millstream.core.errors import CancelledError, SourceError
 from millstream.core.ports import ThreadSpawner
 from millstream.core.source import OverflowStrategy, SourceBatch
+from millstream.engine.channel import Inlet
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_driver import AsyncDriver, BatchDriver, Cutter
 from millstream.engine.source_head import PREFETCH, CollectHead, QueuedHead
@@ -41,6 +42,7 @@ class Head:
     def __init__(self) -> None:
         self.dispatcher = Dispatcher(ManualClock())
         self.credits: list[int] = []
+        self.failures: list[BaseException] = []
         self.head = QueuedHead(self.dispatcher, "source", self.credits.append, Position(None, 0))
         self.head.open()
 
@@ -282,3 +284,48 @@ def test_the_end_of_a_source_needs_no_demand() -> None:
     source.dispatcher.run_until_idle()
     assert probe.trace == [1, 2, EndOfInput()]
     assert probe.completed
+
+
+def test_a_barrier_overtakes_what_the_sources_task_has_not_begun() -> None:
+    source = Head()
+    inlet = Inlet(lambda: None, source.failures.append)
+    source.head.feed(inlet)
+    inlet.request(10)
+    source.dispatcher.run_until_idle()
+    source.give([1, 2, 3])
+    source.give([4, 5])
+    inlet.take(2)
+    assert source.head.inject(Barrier(1)) == Position(7, 2)
+    assert source.head.inject(Barrier(2)) == Position(7, 2)
+    queued = [each.values if isinstance(each, Chunk) else each for each in inlet.queue]
+    assert queued == [Barrier(1), Barrier(2), [3], [4, 5]]
+
+
+def test_a_watermark_overtakes_nothing() -> None:
+    source = Head()
+    inlet = Inlet(lambda: None, source.failures.append)
+    source.head.feed(inlet)
+    inlet.request(10)
+    source.dispatcher.run_until_idle()
+    source.give([1, 2, 3])
+    assert source.head.inject(Watermark(7)) == Position(8, 0)
+    assert inlet.queue[-1] == Watermark(7)
+
+
+def test_a_late_collect_is_refused_and_one_that_waits_is_woken() -> None:
+    head = CollectHead(Dispatcher(ManualClock()), "in", None)
+    refused: list[BaseException] = []
+
+    def collect() -> None:
+        try:
+            head.collect("late")
+        except SourceError as error:
+            refused.append(error)
+
+    waiting = threading.Thread(target=collect)
+    waiting.start()
+    head.end()
+    waiting.join(5)
+    collect()
+    assert len(refused) == 2
+    assert "its run() has returned, and 'late'" in str(refused[0])

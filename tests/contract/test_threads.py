@@ -82,7 +82,7 @@ def test_signals_stay_serial_while_several_threads_collect() -> None:
     subscribe(running, probe)  # the probe fails at signals that overlap
     for thread in running.collect():
         thread.join(PATIENCE_S)
-    running.dispatcher.post(running.head.on_end)
+    running.head.end()
     wait_until(lambda: probe.ended or bool(running.failures), "the end of the stream")
     running.stop()
     assert probe.completed
@@ -99,7 +99,7 @@ def test_what_several_threads_push_is_delivered_in_order_or_dropped(
     subscribe(running, probe)
     for thread in running.collect():
         thread.join(PATIENCE_S)
-    running.dispatcher.post(running.head.on_end)
+    running.head.end()
     wait_until(lambda: probe.ended or bool(running.failures), "the end of the stream")
     running.stop()
     assert probe.completed

@@ -17,6 +17,7 @@ from millstream.core.aggregate import Aggregate
 from millstream.core.errors import GraphError
 from millstream.core.expression import Expr, fields
 from millstream.core.function_kind import is_async
+from millstream.core.method_check import check_method
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
 from millstream.core.source import AnySource, Boundedness
@@ -122,6 +123,9 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
             raise GraphError(
                 f"{where}: {type(function).__name__}.{name} is 'async def'; {IN_ENGINE}"
             )
+        instead = "" if name == "process_element" else "emit from process_element"
+        with located(where):
+            check_method(function, KeyedProcessFunction, name, instead)
     for name, value in vars(function).items():
         if isinstance(value, ValueStateDescriptor):
             raise GraphError(

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar, overload
 
-from millstream.api.place import Place, located
+from millstream.api.place import Place, located, name_fault
 from millstream.api.stream import Stream
 from millstream.core.connector import find_connector
 from millstream.core.errors import ConfigError, GraphError
@@ -65,6 +65,8 @@ class Job:
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f"Job(name): expected a non-empty string; got {name!r}")
+        if fault := name_fault(name):
+            raise ConfigError(f"Job(name): the name {fault}")
         self.name = name
         self.mode = _one_of(JobMode, mode, f"job {name!r}: mode")
         self.guarantee = _one_of(Guarantee, guarantee, f"job {name!r}: guarantee")
@@ -101,7 +103,7 @@ class Job:
         ),
         *,
         uid: str,
-        boundedness: Boundedness | None = None,
+        boundedness: Boundedness | str | None = None,
     ) -> Stream[T]: ...
     @overload
     def source(self, source: str, *, uid: str, **options: Any) -> Stream[Any]: ...
@@ -110,7 +112,7 @@ class Job:
         source: Any,
         *,
         uid: str | None = None,
-        boundedness: Boundedness | None = None,
+        boundedness: Boundedness | str | None = None,
         overflow: OverflowStrategy | str | None = None,
         buffer_size: int | None = None,
         **options: Any,
@@ -122,7 +124,7 @@ class Job:
                 (``def`` or ``async def``) of the position to start from, yielding
                 ``(records, position)``; or a connector's name, with its options.
             uid: names the source and its position.
-            boundedness: for a generator that never ends, ``Boundedness.UNBOUNDED``.
+            boundedness: for a generator that never ends, ``unbounded``.
             overflow: for a source that is pushed to: ``buffer``, ``drop``, ``latest``, ``error``.
             buffer_size: records held for such a source (10,000).
             options: the options of a connector given by name.
@@ -132,16 +134,19 @@ class Job:
         """
         place = Place(self.stream_graph, self.chaining)
         where = place.where("source", uid)
+        bounds = boundedness
+        if bounds is not None:
+            bounds = _one_of(Boundedness, bounds, f"{where}: boundedness")
         with located(where):
             if isinstance(source, str):
-                made = as_source(find_connector(source).make_source(options), boundedness)
+                made = as_source(find_connector(source).make_source(options), bounds)
             elif options:
                 raise ConfigError(
                     f"unknown options {', '.join(sorted(options))}; options like these are for a "
                     "connector given by name"
                 )
             else:
-                made = as_source(source, boundedness)
+                made = as_source(source, bounds)
         strategy = self._overflow(where, made, overflow, buffer_size)
         size = buffer_size or (BUFFER_SIZE if strategy is OverflowStrategy.BUFFER else 0)
         record_type = made.decoder.type if made.decoder else None
@@ -186,7 +191,7 @@ class Job:
         return f"Job({self.name!r}, {sum(1 for _ in self.stream_graph.nodes())} operators)"
 
 
-Choice = TypeVar("Choice", JobMode, Guarantee, OverflowStrategy)
+Choice = TypeVar("Choice", JobMode, Guarantee, Boundedness, OverflowStrategy)
 
 
 def _one_of(kind: type[Choice], value: Any, where: str) -> Choice:

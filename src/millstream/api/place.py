@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,11 +10,15 @@ from typing import Any
 
 from millstream.api.definition_site import definition_site
 from millstream.api.record_type import check_fields
-from millstream.core.errors import ConfigError
+from millstream.core.errors import ConfigError, GraphError
 from millstream.core.expression import Expr, fields
 from millstream.graph.stream_graph import StreamEdge, StreamGraph
 from millstream.operators.definition import OperatorDefinition
 from millstream.operators.function_check import check_function
+
+# Controls, halves of surrogate pairs, line and paragraph separators: they break or forge a line of
+# a log, a plan or a report.
+_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @contextmanager
@@ -23,6 +28,15 @@ def located(where: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error.__cause__
+
+
+def name_fault(name: str) -> str:
+    """Return what is wrong with a job's name or a uid; empty if nothing is, or it is blank."""
+    if name.strip() not in ("", name):
+        return f"must not begin or end with white space; got {name!r}, write {name.strip()!r}"
+    if any(unicodedata.category(each) in _UNSHOWABLE for each in name):
+        return f"must be one line without control characters; got {name!r}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,13 @@ class Place:
         side_outputs: tuple[str, ...] = (),
         inputs: tuple[StreamEdge, ...] | None = None,
     ) -> Place:
-        """Add an operator behind this place, and return the place behind it."""
+        """Add an operator behind this place, and return the place behind it.
+
+        Raises:
+            GraphError: the uid is missing where it is needed, taken, or cannot be shown.
+        """
+        if isinstance(uid, str) and (fault := name_fault(uid)):
+            raise GraphError(f"{self.where(definition.kind, None)}: uid {fault}")
         node = self.graph.add(
             definition,
             (self.edge,) if inputs is None else inputs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
 from millstream.api.checks import (
     IN_ENGINE,
@@ -42,6 +42,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 A = TypeVar("A")
 OUT = TypeVar("OUT")
+_OF_KEYED_STREAMS = ("reduce", "aggregate", "process")
 
 
 class Stream(Generic[T]):
@@ -190,8 +191,7 @@ class Stream(Generic[T]):
             raise GraphError(f"{where} needs at least one other stream")
         for other in others:
             if not isinstance(other, Stream):
-                unpack = "; did you forget to unpack it?" * isinstance(other, tuple | list | dict)
-                raise GraphError(f"{where}: expected a Stream; got {other!r}{unpack}")
+                raise GraphError(f"{where}: expected a Stream; got {other!r}{_guess(other)}")
             if other._place.graph is not place.graph:
                 raise GraphError(
                     f"{where}: that stream belongs to job {other._place.graph.job!r}, this one to "
@@ -245,13 +245,11 @@ class Stream(Generic[T]):
 
     # -- the end --------------------------------------------------------------------------------
 
-    def sink(
-        self,
-        sink: Sink[T] | AsyncSink[T] | Callable[[T], object] | str,
-        *,
-        uid: str | None = None,
-        **options: Any,
-    ) -> None:
+    @overload
+    def sink(self, sink: Sink[T] | AsyncSink[T] | Callable[[T], object], *, uid: str) -> None: ...
+    @overload
+    def sink(self, sink: str, *, uid: str, **options: Any) -> None: ...
+    def sink(self, sink: Any, *, uid: str | None = None, **options: Any) -> None:
         """End the stream; a stream may have several sinks, and the slowest sets the pace.
 
         Args:
@@ -279,6 +277,14 @@ class Stream(Generic[T]):
         """Give the operator of this stream a task of its own."""
         self._place.graph.disable_chaining(self._place.node)
         return self
+
+    if not TYPE_CHECKING:  # or a type checker would believe that there is every method
+
+        def __getattr__(self, name: str) -> Any:
+            advice = ""
+            if name in _OF_KEYED_STREAMS:
+                advice = f"; it needs a key: .key_by(…).{name}(…)"
+            raise AttributeError(f"a Stream has no {name!r}{advice}")
 
     def __repr__(self) -> str:
         side = f", side output {self._place.tag!r}" if self._place.tag else ""
@@ -325,6 +331,14 @@ class KeyedStream(Generic[T]):
             )
         return Stream(self._place.add(Reduce(function, initial, self._key_by), uid))
 
+    @overload
+    def aggregate(
+        self, unnamed: Aggregate, *, emit: Literal["each", "final"] = "each", uid: str
+    ) -> Stream[Any]: ...
+    @overload
+    def aggregate(
+        self, *, emit: Literal["each", "final"] = "each", uid: str, **named: Aggregate
+    ) -> Stream[dict[str, Any]]: ...
     def aggregate(
         self,
         unnamed: Aggregate | None = None,
@@ -354,6 +368,12 @@ class KeyedStream(Generic[T]):
             refuse_unbounded(self._place, where)
         return Stream(self._place.add(AggregateBy(aggregates, emit, self._key_by), uid))
 
+    @overload
+    def process(self, function: KeyedProcessFunction[T, OUT], *, uid: str) -> Stream[OUT]: ...
+    @overload
+    def process(
+        self, function: KeyedProcessFunction[T, OUT], *, side_outputs: Sequence[str], uid: str
+    ) -> Stream[OUT]: ...
     def process(
         self,
         function: KeyedProcessFunction[T, OUT],
@@ -377,5 +397,22 @@ class KeyedStream(Generic[T]):
         self._place.graph.disable_chaining(self._place.node)
         return self
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            advice = ""
+            if not name.startswith("_") and hasattr(Stream, name):
+                advice = (
+                    f", only {', '.join(_OF_KEYED_STREAMS)}: call {name} before key_by, or on the "
+                    "result of one of these"
+                )
+            raise AttributeError(f"a KeyedStream has no {name!r}{advice}")
+
     def __repr__(self) -> str:
         return f"KeyedStream(behind {self._place.node!r})"
+
+
+def _guess(other: object) -> str:
+    if isinstance(other, KeyedStream):
+        return "; keyed streams cannot be united: unite the streams first, and key the result"
+    return "; did you forget to unpack it?" * isinstance(other, tuple | list | dict)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from millstream.api.job import Job
-from millstream.cli.commands import explain_job, run_job, version_text
+from millstream.cli.commands import explain_job, run_job, show_version
 from millstream.control.job_file import load_job, refuse_while_loading
 from millstream.core.errors import ConfigError
 
@@ -40,7 +40,7 @@ def command() -> None:
     @app.command()
     def version() -> None:
         """Show the version."""
-        typer.echo(version_text())
+        show_version()
 
     app()
 

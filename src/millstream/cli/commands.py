@@ -6,12 +6,20 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import NoReturn
 
 from millstream.api.job import Job
+from millstream.cli.exit_codes import (
+    EXIT_BROKEN_PIPE,
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_INCONSISTENT,
+    EXIT_INTERRUPTED,
+)
+from millstream.cli.output import is_read, leave, say, say_traceback
 from millstream.control.wiring import explain, prepare
 from millstream.core.errors import (
     ConfigError,
@@ -22,80 +30,97 @@ from millstream.core.errors import (
 )
 from millstream.runners.embedded import Execution
 
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
-EXIT_INCONSISTENT = 3
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-
 
 def run_job(load: Callable[[], Job]) -> None:
     """Run a job; its report goes to standard error, so that sinks may have standard output."""
     execution: Execution | None = None
     try:
-        job = load()
-        execution = prepare(job)
+        with _users_errors_shown():
+            job = load()
+            execution = prepare(job)
         result = execution.wait()
     except KeyboardInterrupt:
         if execution is None or not execution.started:
-            _leave("cancelled", EXIT_INTERRUPTED)
+            _leave_with_message("cancelled", EXIT_INTERRUPTED)
         if not execution.ended:
             _abandon("interrupted a second time: left at once", EXIT_INTERRUPTED)
         result = execution.result()
-        print(result.report(), file=sys.stderr)
+        say(result.report())
         if result.error is not None:
             _show(result.error)
         _limit_exit(job.engine.grace_s, EXIT_INTERRUPTED)
-        _leave("cancelled", EXIT_INTERRUPTED)
+        _leave_with_message("cancelled", EXIT_INTERRUPTED)
     except StuckError as error:
         _show(error)
         _abandon("", EXIT_FAILED)
     except MillstreamError as error:
-        _leave_with(error)
-    print(result.report(), file=sys.stderr)
+        _leave_with_error(error)
+    say(result.report())
     if result.error is not None:
         _limit_exit(job.engine.grace_s, _code_of(result.error))
-        _leave_with(result.error)
+        _leave_with_error(result.error)
+    leave(0)
 
 
 def explain_job(load: Callable[[], Job], format: str) -> None:
     """Print what would run."""
     try:
-        print(explain(load(), format))
+        with _users_errors_shown():
+            text = explain(load(), format)
     except ConfigError as error:
-        _leave_with(error)
+        _leave_with_error(error)
+    leave(0, text)
 
 
-def version_text() -> str:
-    """Return the version as shown."""
-    return f"millstream {version('millstream')}"
+def show_version() -> None:
+    """Print the version."""
+    leave(0, f"millstream {version('millstream')}")
 
 
-def _leave_with(error: BaseException) -> NoReturn:
+@contextmanager
+def _users_errors_shown() -> Iterator[None]:
+    """End with what the user's code raises before there is a run that reports it."""
+    try:
+        yield
+    except MillstreamError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the job file may raise anything
+        say_traceback(error)
+        leave(EXIT_FAILED)
+
+
+def _leave_with_error(error: BaseException) -> NoReturn:
     _show(error)
-    sys.exit(_code_of(error))
+    leave(_code_of(error))
 
 
 def _code_of(error: BaseException) -> int:
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
+    if _is_unread(error):
+        return EXIT_BROKEN_PIPE
     return EXIT_INCONSISTENT if isinstance(error, InconsistentError) else EXIT_FAILED
 
 
 def _show(error: BaseException) -> None:
     if error.__cause__ is not None and isinstance(error, FatalError):
-        # The user's own traceback first: it is what they can mend.
-        traceback.print_exception(error.__cause__)
-        print(file=sys.stderr)
+        if not _is_unread(error):
+            say_traceback(error.__cause__)  # the user's own line first: it is what they can mend
+            say("")
     elif not isinstance(error, ConfigError | FatalError):
-        traceback.print_exception(error)  # ours to mend
-        print(file=sys.stderr)
+        say("".join(traceback.format_exception(error)))  # ours to mend
     for line in (f"error: {error}", *getattr(error, "__notes__", ())):
-        print(line, file=sys.stderr)
+        say(line)
 
 
-def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
+def _is_unread(error: BaseException) -> bool:
+    """Return whether a sink failed because nobody reads standard output: ``| head`` has enough."""
+    return isinstance(error.__cause__, BrokenPipeError) and not is_read()
+
+
+def _leave_with_message(message: str, code: int) -> NoReturn:
+    say(message)
+    leave(code)
 
 
 def _limit_exit(grace_s: float, code: int) -> None:
@@ -136,7 +161,7 @@ def _abandon(message: str, code: int) -> NoReturn:
     ``sys.exit`` would wait for those of ``asyncio.to_thread``, and for any the user's code made.
     """
     if message:
-        print(message, file=sys.stderr)
+        say(message)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
             stream.flush()

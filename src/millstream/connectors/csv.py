@@ -10,18 +10,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from millstream.connectors.atomic_file import AtomicFile, check_writable
 from millstream.connectors.csv_rows import CsvFormat, CsvHeader, csv_format, next_rows
 from millstream.connectors.csv_table import CsvDecoder
 from millstream.connectors.csv_writer import CsvWriter
-from millstream.connectors.files import (
-    READ_BYTES,
-    AtomicFile,
-    BlockReader,
-    check_writable,
-    encode_error,
-)
+from millstream.connectors.files import READ_BYTES, BlockReader, encode_error
 from millstream.connectors.options import bad_option, check_names, check_path
-from millstream.connectors.record_fields import fields_of
+from millstream.connectors.record_fields import RecordField, fields_of
 from millstream.core.connector import Connector
 from millstream.core.errors import ConfigError
 from millstream.core.sink import Sink, SinkContext
@@ -108,7 +103,7 @@ class CsvSource(BatchSource[T]):
         names, line = self.header, 1
         if names is None:
             names, line = self._cut_header(reader)
-        header = CsvHeader(names, self.format)
+        header = CsvHeader(names, self.format, os.fspath(self.path))
         try:
             self.decoder.table(header)
         except ConfigError as error:
@@ -118,9 +113,10 @@ class CsvSource(BatchSource[T]):
     def _cut_header(self, reader: BlockReader) -> tuple[tuple[str, ...], int]:
         """Return the names in the first row and the line behind it."""
         line = 1
+        header = CsvHeader((), self.format, os.fspath(self.path))
         while True:
             start = reader.offset
-            rows = next_rows(reader, CsvHeader((), self.format), line)
+            rows = next_rows(reader, header, line)
             if rows is None:
                 raise ConfigError(
                     f"csv source: {self.path} is empty; expected a line with the column names, or "
@@ -189,7 +185,7 @@ class CsvSink(Sink[Any]):
             self._file.flush()
 
     def finish(self) -> None:
-        """Let the file appear; without a record and without ``fields`` it is empty."""
+        """Let the file appear; with neither a record nor ``fields`` it is empty."""
         if self._file is not None:
             self._file.finish()
 
@@ -249,7 +245,7 @@ def source(  # noqa: PLR0913, PLR0917  # six ways in which CSV files differ, all
     who = "csv source"
     checked_path = check_path(who, path)
     if type is not dict:
-        _check_type(who, type)
+        _fields(who, "type", "dict, a msgspec.Struct or a dataclass", type)
     format = csv_format(who, delimiter, encoding, null_values)
     names = None
     if header is not None:
@@ -257,7 +253,7 @@ def source(  # noqa: PLR0913, PLR0917  # six ways in which CSV files differ, all
     return CsvSource(checked_path, CsvDecoder(type), format, names)
 
 
-def sink(path: str | os.PathLike[str], fields: Sequence[str] | None = None) -> CsvSink:
+def sink(path: str | os.PathLike[str], fields: Sequence[str] | type[Any] | None = None) -> CsvSink:
     """Make a sink that writes a CSV file in UTF-8, lines ending in a newline.
 
     Records are dicts, Structs or dataclasses, all with the same fields; None becomes an empty
@@ -266,7 +262,9 @@ def sink(path: str | os.PathLike[str], fields: Sequence[str] | None = None) -> C
 
     Args:
         path: the file; its folder must exist.
-        fields: the columns, in order; by default the fields of the first record.
+        fields: the columns, in order; or a ``msgspec.Struct`` or dataclass, whose fields they are.
+            By default they are the fields of the first record, so a result without records has no
+            header: the file is empty.
 
     Raises:
         ConfigError: an option is of the wrong type.
@@ -275,18 +273,26 @@ def sink(path: str | os.PathLike[str], fields: Sequence[str] | None = None) -> C
     checked = check_path(who, path)
     if fields is None:
         return CsvSink(checked, None)
+    if isinstance(fields, type):
+        known = _fields(who, "fields", "names, a msgspec.Struct or a dataclass", fields)
+        return CsvSink(checked, tuple(field.column for field in known))
     names = check_names(who, "fields", fields, '["id", "amount"]', distinct=True)
     return CsvSink(checked, names)
 
 
-def _check_type(who: str, record_type: Any) -> None:
-    expected = "dict, a msgspec.Struct or a dataclass"
+def _fields(who: str, option: str, expected: str, record_type: Any) -> tuple[RecordField, ...]:
+    """Return the fields of a Struct or dataclass.
+
+    Raises:
+        ConfigError: it is neither, or has none.
+    """
     try:
         fields = fields_of(record_type)
     except (NameError, TypeError) as error:  # NameError: an annotation that names no class
-        raise bad_option(who, "type", expected, record_type, str(error)) from error
+        raise bad_option(who, option, expected, record_type, str(error)) from error
     if not fields:
-        raise bad_option(who, "type", expected, record_type)
+        raise bad_option(who, option, expected, record_type)
+    return fields
 
 
 CONNECTOR = Connector("csv", source=source, sink=sink)

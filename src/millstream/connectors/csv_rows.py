@@ -56,10 +56,17 @@ def csv_format(who: str, delimiter: str, encoding: str, null_values: Sequence[st
 
 @dataclass(frozen=True, slots=True)
 class CsvHeader:
-    """The column names of a file, and how its text is to be read: what a row needs to be read."""
+    """The column names of a file, and how its text is to be read: what a row needs to be read.
+
+    Attributes:
+        names: the column names.
+        format: how the text is to be read.
+        path: the file, for errors.
+    """
 
     names: tuple[str, ...]
     format: CsvFormat
+    path: str
 
 
 class CsvRow(bytes):

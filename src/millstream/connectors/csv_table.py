@@ -125,7 +125,8 @@ class CsvTable(Generic[T]):
         Raises:
             DecodeError: with the line, the column and the value.
         """
-        where = "CSV row" if row.line is None else f"CSV line {row.line:,}"
+        number = "a row" if row.line is None else f"line {row.line:,}"
+        where = f"{self.header.path}, {number}"
         try:
             text = StringIO(row.decode(self.header.format.encoding), newline="\n")
             cells = [row for row in self.header.format.rows(text) if row]

@@ -1,16 +1,16 @@
-"""What connectors on files share: reading blocks of whole lines, and results that appear whole."""
+"""What connectors on files share: reading blocks of whole lines, and how records are refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from millstream.core.element import CHUNK_SIZE
-from millstream.core.errors import ConfigError, RecordError, SinkError, SourceError
+from millstream.core.errors import ConfigError, RecordError, SourceError
 
 READ_BYTES = 256 * 1024  # stays in a core's cache: 1 MB measured 5 % slower, 64 KB 10 %
 FIRST_AIM_BYTES = 64 * 1024  # of a block, until the length of a line is known
@@ -191,109 +191,27 @@ class BlockReader:
             ) from error
 
 
-class AtomicFile:
-    """A file that appears under its name only when it is finished, whole.
-
-    Until then it is a temporary file in the same folder, named ``.NAME.RANDOM.tmp``; a process
-    that is killed leaves that one behind, and never a part of the result.
-    """
-
-    def __init__(self, path: Path, who: str) -> None:
-        check_writable(path, who)
-        self.path = Path(os.path.realpath(path))  # a link stays a link
-        self.who = who
-        self.finished = False
-        # Not by the tempfile module: that would keep the result from everyone but its owner.
-        # 50: a name may have 255 bytes, and a character up to 4.
-        self.temporary = self.path.with_name(f".{self.path.name[:50]}.{os.urandom(4).hex()}.tmp")
-        with self._errors():
-            self._file = self.temporary.open("xb", buffering=READ_BYTES)
-
-    def write(self, data: bytes) -> None:
-        """Append bytes; they may wait in memory until ``flush``."""
-        with self._errors():
-            self._file.write(data)
-
-    def flush(self) -> None:
-        """Make what was written durable, still under the temporary name."""
-        with self._errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def finish(self) -> None:
-        """Let the file appear under its name, in place of an older one."""
-        self.flush()
-        with self._errors():
-            self._file.close()
-            self.temporary.replace(self.path)
-            self.finished = True
-            _sync_folder(self.path.parent)
-
-    def close(self) -> None:
-        """Remove the temporary file, unless finished; again is fine."""
-        with suppress(
-            OSError
-        ):  # closing writes what is buffered, where a write may just have failed
-            self._file.close()
-        if not self.finished:
-            self.temporary.unlink(missing_ok=True)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise SinkError(f"{self.who}: cannot write {self.path}: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # a folder cannot be opened there; renames are journalled
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def check_readable(path: Path, who: str) -> None:
     """Check that ``path`` is a file that can be read.
 
     Raises:
         ConfigError: it is not.
     """
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"{who}: there is no file {os.fspath(path)!r}"
             + ("" if path.is_absolute() else f" in {Path.cwd()}")
-        )
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file, so a restart could not go back"
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, who, error) from error
+    if not stat.S_ISREG(mode):
+        folder = stat.S_ISDIR(mode)
+        what = "a folder" if folder else "no regular file, so a restart could not go back"
         raise ConfigError(f"{who}: path= takes a file, but {os.fspath(path)!r} is {what}")
     if not os.access(path, os.R_OK):
         raise ConfigError(f"{who}: no permission to read {os.fspath(path)!r}")
-
-
-def check_writable(path: Path, who: str) -> None:
-    """Check that ``path`` can become a file: its folder is there and can be written to.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{who}: there is no folder {os.fspath(folder)!r} for {os.fspath(path)!r}; "
-            "make it first"
-        )
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file; for the screen use console.sink"
-        raise ConfigError(f"{who}: path= takes a file, but {os.fspath(path)!r} is {what}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{who}: no permission to write in {os.fspath(folder)!r} (the result is first written "
-            "there under a temporary name)"
-        )
 
 
 def encode_error(

@@ -9,16 +9,10 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from millstream.connectors.files import (
-    READ_BYTES,
-    AtomicFile,
-    BlockReader,
-    check_readable,
-    check_writable,
-    encode_error,
-)
+from millstream.connectors.atomic_file import AtomicFile, check_writable
+from millstream.connectors.files import READ_BYTES, BlockReader, check_readable, encode_error
 from millstream.connectors.options import bad_option, check_path
-from millstream.core.codec import Decoder, Lines, json, text
+from millstream.core.codec import Decoder, FileLines, Lines, json, text
 from millstream.core.connector import Connector
 from millstream.core.errors import ConfigError
 from millstream.core.sink import Sink, SinkContext
@@ -30,7 +24,8 @@ T = TypeVar("T")
 class JsonlSource(BatchSource[T]):
     """Emits a file's lines in blocks; its ``decoder`` makes records of them.
 
-    Its position is ``{"path": …, "offset": …}``: the byte at which the next line begins.
+    Its position is ``{"path": …, "offset": …, "line": …}``: the byte at which the next line begins,
+    and its number, which only errors use.
     """
 
     def __init__(
@@ -63,15 +58,21 @@ class JsonlSource(BatchSource[T]):
         """
         reader = self._reader
         reader.seek(reader.first if position is None else reader.check_position(position))
+        line = 1 if position is None else position.get("line")
         path = os.fspath(self.path)
         while block := reader.next_block():
-            lines = reader.lines
+            count = reader.lines
             if not block.endswith(b"\n"):
                 block += b"\n"
-                lines += 1
+                count += 1
             if b"\r" in block:
                 block = block.replace(b"\r\n", b"\n")
-            yield Lines(block, lines), {"path": path, "offset": reader.offset}
+            lines = Lines(block, count)
+            if line is not None:
+                if self.decoder is not None:  # else the lines are the records: plain bytes
+                    lines = FileLines(block, path, range(line, line + count))
+                line += count
+            yield lines, {"path": path, "offset": reader.offset, "line": line}
 
     def close(self) -> None:
         """Close the file."""

@@ -63,9 +63,12 @@ def check_path(who: str, path: Any) -> Path:
         ConfigError: it is no path, is empty, or names a compressed file.
     """
     expected = "the path of a file, a str or pathlib.Path"
-    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise bad_option(who, "path", expected, path)
-    if not os.fspath(path) or "\0" in os.fspath(path):
+    try:
+        name = os.fspath(path)
+        valid = isinstance(name, str) and bool(name) and b"\0" not in os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):  # no path; half of a surrogate pair
+        valid = False
+    if not valid or name.endswith("/"):  # which only a folder's does
         raise bad_option(who, "path", expected, path)
     result = Path(path)
     if result.suffix.lower() in _COMPRESSED:

@@ -37,6 +37,10 @@ def load_job(reference: str) -> Job:
     try:
         is_file = target.endswith(".py") or Path(target).is_file()
         module = _import_file(target) if is_file else _import_module(target)
+    except Exception as error:
+        if not isinstance(error, ConfigError):
+            error.add_note(f"{target!r} failed while it was being loaded; no job was started")
+        raise
     finally:
         _loading.reset(token)
     return _find(reference, module, name)
@@ -85,6 +89,9 @@ def _import_file(target: str) -> ModuleType:
 
 def _import_module(target: str) -> ModuleType:
     missing = f"no module {target!r}, and no file of that name; a job file ends in .py"
+    folder = Path(target)
+    if folder.is_dir() and not (folder / "__init__.py").is_file():
+        raise ConfigError(f"{target!r} is a folder; name a job file in it: {folder / 'job.py'}")
     if not all(part.isidentifier() for part in target.split(".")):
         raise ConfigError(missing)
     _search_first("")
@@ -102,12 +109,13 @@ def _search_first(folder: str) -> None:
 
 
 def _find(reference: str, module: ModuleType, name: str) -> Job:
+    jobs = {key: value for key, value in vars(module).items() if isinstance(value, Job)}
     if name:
         job = getattr(module, name, None)
-        if not isinstance(job, Job):
-            raise ConfigError(f"{reference!r}: {name!r} is {_what(job)}, not a Job")
-        return job
-    jobs = {key: value for key, value in vars(module).items() if isinstance(value, Job)}
+        if isinstance(job, Job):
+            return job
+        there = f"; jobs in it: {', '.join(jobs)}" if jobs else ""
+        raise ConfigError(f"{reference!r}: {name!r} is {_what(job)}{there}")
     if "job" in jobs:
         return jobs["job"]
     if len({id(job) for job in jobs.values()}) == 1:
@@ -119,4 +127,4 @@ def _find(reference: str, module: ModuleType, name: str) -> Job:
 
 
 def _what(value: object) -> str:
-    return "not there" if value is None else f"a {type(value).__name__}"
+    return "not there" if value is None else f"a {type(value).__name__}, not a Job"

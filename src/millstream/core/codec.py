@@ -42,6 +42,9 @@ class Lines(Sequence[bytes]):
             self._block = b"".join([line + b"\n" for line in self._cut or ()])
         return self._block
 
+    def locate(self) -> None:
+        """Let each line know where it stands, if that can be told: one of them is at fault."""
+
     def _lines(self) -> list[bytes]:
         if self._cut is None:
             self._cut = self.block.split(b"\n")[:-1]
@@ -71,6 +74,58 @@ class Lines(Sequence[bytes]):
         self._block = None
         self._count = len(cut)
         self._cut = cut
+
+
+class FileLine(bytes):
+    """A line that knows where it stands, for errors."""
+
+    path: str
+    number: int
+
+    @property
+    def where(self) -> str:
+        """Return the file and the line's number."""
+        return f"{self.path}, line {self.number:,}"
+
+
+class FileLines(Lines):
+    """Lines of a file; once they are to be located, each is a ``FileLine``.
+
+    Not before: that takes 0.3 us a line, which is about what decoding it takes.
+
+    Args:
+        block: the bytes; each line, also the last, ends with a newline.
+        path: the file.
+        numbers: the lines' numbers in it, counted from 1.
+    """
+
+    __slots__ = ("numbers", "path")
+
+    def __init__(self, block: bytes, path: str, numbers: range) -> None:
+        super().__init__(block, len(numbers))
+        self.path = path
+        self.numbers = numbers
+
+    def locate(self) -> None:
+        """Let each line know where it stands."""
+        self._cut = list(map(self._located, self._lines(), self.numbers))
+
+    def _located(self, text: bytes, number: int) -> FileLine:
+        line = FileLine(text)
+        line.path = self.path
+        line.number = number
+        return line
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Lines: ...
+    def __getitem__(self, index: int | slice) -> bytes | Lines:
+        if isinstance(index, int):
+            return self._lines()[index]
+        part = FileLines(b"", self.path, self.numbers[index])
+        part._take(self._lines()[index])
+        return part
 
 
 class Decoder(ABC, Generic[T]):
@@ -127,11 +182,17 @@ class JsonDecoder(Decoder[T]):
         try:
             return self._decoder.decode(raw)  # type: ignore[no-any-return]  # typed by the caller
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DecodeError(f"not the expected JSON: {error}; got {raw[:200]!r}") from error
+            raise DecodeError(
+                f"{_where(raw)}not the expected JSON: {error}; got {raw[:200]!r}"
+            ) from error
 
     def decode_block(self, lines: Lines) -> list[T] | None:
         """Decode all lines in one call; None where a blank line makes the counts differ."""
-        values: list[T] = self._decoder.decode_lines(lines.block)
+        try:
+            values: list[T] = self._decoder.decode_lines(lines.block)
+        except Exception:
+            lines.locate()
+            raise
         return values if len(values) == len(lines) else None
 
 
@@ -145,7 +206,15 @@ class TextDecoder(Decoder[str]):
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
-            raise DecodeError(f"not UTF-8 text: {error}; got {raw[:200]!r}") from error
+            raise DecodeError(f"{_where(raw)}not UTF-8 text: {error}; got {raw[:200]!r}") from error
+
+    def decode_block(self, lines: Lines) -> list[str]:
+        """Decode all lines in one call."""
+        try:
+            return lines.block.decode().split("\n")[:-1]
+        except UnicodeDecodeError:
+            lines.locate()
+            raise
 
 
 def json(type: type[T] | Any = Any) -> JsonDecoder[T]:
@@ -156,3 +225,7 @@ def json(type: type[T] | Any = Any) -> JsonDecoder[T]:
 def text() -> TextDecoder:
     """Decode UTF-8 text."""
     return TextDecoder()
+
+
+def _where(raw: bytes) -> str:
+    return f"{raw.where}: " if isinstance(raw, FileLine) else ""

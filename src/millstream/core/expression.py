@@ -11,7 +11,6 @@ into its loop (`expression_code`), a columnar path can translate, and `Expr.eval
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,7 +45,6 @@ __all__ = [
     "fields",
     "it",
     "lit",
-    "reads_whole_record",
     "when",
 ]
 
@@ -248,10 +246,6 @@ class Expr:
         """
         return self.node.to_dict()
 
-    def same_as(self, other: Expr) -> bool:
-        """Compare structurally, as `==` cannot: the same nodes and constants of the same types."""
-        return json.dumps(self.to_dict()) == json.dumps(other.to_dict())
-
     # The last in the class: below it the name `str` is this property.
     @property
     def dt(self) -> TimeFunctions:
@@ -419,13 +413,6 @@ def fields(expression: Expr) -> frozenset[str]:
         for node in expression.node.walk()
         if isinstance(node, Field) and isinstance(node.base, Record)
     )
-
-
-def reads_whole_record(expression: Expr) -> bool:
-    """Return whether `expression` uses `it` for more than its fields: `fields` is not all."""
-    nodes = list(expression.node.walk())
-    whole = sum(isinstance(node, Record) for node in nodes)
-    return whole > sum(isinstance(node, Field) and isinstance(node.base, Record) for node in nodes)
 
 
 def _node_of(value: object) -> Node:

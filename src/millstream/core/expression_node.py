@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from millstream.core.expression_value import (
     read_field,
     truth_of,
 )
+from millstream.core.stable_repr import stable_members, stable_repr
 
 # How tightly each form binds when printed, loosest first (Python's own precedence).
 _COMPARE, _OR, _AND, _ADD, _MULTIPLY, _UNARY, _POWER, _POSTFIX = range(8)
@@ -96,7 +96,7 @@ class Constant(Node):
 
     def describe(self) -> str:
         """Print `lit(5)`."""
-        return f"lit({self.value!r})"
+        return f"lit({stable_repr(self.value)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as plain data, tagged with its type where JSON lacks it."""
@@ -262,7 +262,7 @@ class IsIn(Node):
 
     def describe(self) -> str:
         """Print `a.is_in([1, 2])`, sorted so that it is the same in every process."""
-        members = ", ".join(sorted(map(repr, self.values)))
+        members = ", ".join(stable_members(self.values))
         return f"{_within(self.operand, _POSTFIX)}.is_in([{members}])"
 
 
@@ -366,7 +366,7 @@ def _bare(node: Node, level: int = 0) -> str:
     """Print an operand that may be written as a plain Python constant."""
     if not isinstance(node, Constant):
         return _within(node, level)
-    text = repr(node.value)
+    text = stable_repr(node.value)
     return f"({text})" if text.startswith("-") and level > _UNARY else text
 
 
@@ -407,5 +407,4 @@ def _plain(value: Any) -> Any:
         return {kind.__name__: sorted(map(_plain, value), key=json.dumps)}
     if kind is dict:
         return {"dict": [[_plain(key), _plain(each)] for key, each in value.items()]}
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # an address is new in every process
-    return {"type": f"{kind.__module__}.{kind.__qualname__}", "value": text}
+    return {"type": f"{kind.__module__}.{kind.__qualname__}", "value": stable_repr(value)}

@@ -26,6 +26,19 @@ def is_async(function: Any) -> bool:
     return is_coroutine(function) or is_async_generator(function)
 
 
+def call_fault(function: Any, arguments: int) -> str:
+    """Return why it cannot be called with so many arguments; empty if it can, or none can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins have none; the first call will tell
+        return ""
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError as error:
+        return f"{name_of(function)}{signature} does not take that: {error}"
+    return ""
+
+
 def name_of(function: Any) -> str:
     """Return a function's name as a user knows it; that of its class if it is an object."""
     while _is_partial(function):

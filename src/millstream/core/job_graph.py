@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
+
+from millstream.core.stable_repr import stable_repr, without_addresses
 
 
 class JobMode(StrEnum):
@@ -51,6 +52,11 @@ class OperatorKind(StrEnum):
     SINK = "sink"
 
 
+_KEEP_PLACE = (OperatorKind.SOURCE, OperatorKind.MAP_ASYNC, OperatorKind.SINK)
+"""Kinds that a snapshot holds something of besides states: a position, records in flight,
+transactions."""
+
+
 class Partitioning(StrEnum):
     """How an edge spreads records over the tasks behind it."""
 
@@ -77,7 +83,13 @@ class FunctionRef:
 
 @dataclass(frozen=True, slots=True)
 class StateSpec:
-    """A state that an operator declares."""
+    """A state that an operator declares.
+
+    Attributes:
+        name: under which it is kept, within the operator's uid.
+        kind: ``value``, ``reducing`` or ``aggregating``.
+        type: of its values; of aggregates the layout of their list, as ``[total: sum, n: count]``.
+    """
 
     name: str
     kind: str
@@ -94,6 +106,7 @@ class OperatorSpec:
         uid: the user's name for it, which owns its state; None if there is none.
         access: how it meets records.
         functions: the user's functions in it.
+        key: what a ``key_by`` partitions by, as an expression; of a function only that it is one.
         states: the states it declares.
         options: what else was said, as plain values.
         defined_at: ``file:line`` of the user's call, for errors; not part of any fingerprint.
@@ -104,6 +117,7 @@ class OperatorSpec:
     uid: str | None = None
     access: Access = Access.FUNCTION
     functions: tuple[FunctionRef, ...] = ()
+    key: str | None = None
     states: tuple[StateSpec, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     defined_at: str = ""
@@ -161,41 +175,49 @@ class JobGraph:
         for vertex in self.vertices:
             yield from vertex.operators
 
-    def vertex(self, vertex_id: str) -> JobVertex:
-        """Return the vertex of that id."""
-        return next(vertex for vertex in self.vertices if vertex.id == vertex_id)
-
     @property
     def fingerprint(self) -> str:
-        """Return a digest of the structure: what saved state must fit.
+        """Return a digest of the structure: what whoever imports the job again must find.
 
-        It covers uids, kinds, edges, partitioning and states with their types; not names of
-        functions, options or how operators were chained.
+        It covers uids, kinds, edges, partitioning, keys and states with their types; not names
+        of functions, options or how operators were chained. An operator without a uid counts by
+        its kind and its inputs, not by its display name, which depends on the others.
         """
-        edges: list[tuple[str, str, str | None, Partitioning]] = [
-            (before.id, after.id, None, Partitioning.FORWARD)
-            for vertex in self.vertices
-            for before, after in pairwise(vertex.operators)
-        ]
-        edges += [
-            (edge.source_operator, edge.target_operator, edge.tag, edge.partitioning)
-            for edge in self.edges
-        ]
-        operators = [
-            (spec.id, spec.kind, spec.uid, [(s.name, s.kind, s.type) for s in spec.states])
-            for spec in self.operators()
-        ]
-        return _digest([self.mode, sorted(operators), sorted(edges, key=str)])
+        shapes = self._shapes(lambda spec: [spec.kind, spec.key, _states(spec)])
+        return _digest([self.mode, shapes])
 
     @property
     def code_fingerprint(self) -> str:
-        """Return a digest of the code: functions and options. Shown, but no bar to a resume."""
+        """Return a digest of the code: functions, options and what each operator reads.
+
+        Shown, but no bar to a resume.
+        """
         return _digest(
-            sorted(
-                [spec.id, [(ref.name, ref.code) for ref in spec.functions], dict(spec.options)]
-                for spec in self.operators()
+            self._shapes(
+                lambda spec: [[(ref.name, ref.code) for ref in spec.functions], dict(spec.options)]
             )
         )
+
+    @property
+    def state_fingerprint(self) -> str:
+        """Return a digest of ``state_layout``: what saved state must fit."""
+        return _digest(self.state_layout())
+
+    def state_layout(self) -> dict[str, dict[str, Any]]:
+        """Return, by uid, what a snapshot holds: to be compared when one is restored.
+
+        Sources, sinks, asynchronous calls and operators with states, each with its kind, its key
+        and its states. Not in it: edges, stateless operators, functions and options. So a filter
+        may come or go, and records already counted stay counted.
+        """
+        inputs = self._inputs()
+        keys = {spec.id: spec.key for spec in self.operators()}
+        layout = {}
+        for spec in self.operators():
+            if spec.states or spec.kind in _KEEP_PLACE:
+                key = next((keys[edge.source_operator] for edge in inputs[spec.id]), None)
+                layout[spec.id] = {"kind": spec.kind.value, "key": key, "states": _states(spec)}
+        return layout
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -203,6 +225,7 @@ class JobGraph:
             "job": self.job,
             "mode": self.mode.value,
             "fingerprint": self.fingerprint,
+            "state_fingerprint": self.state_fingerprint,
             "code_fingerprint": self.code_fingerprint,
             "guarantee": {"result": self.guarantee.value, "reason": self.guarantee_reason},
             "tasks": [
@@ -216,6 +239,7 @@ class JobGraph:
                             "uid": spec.uid,
                             "access": spec.access.value,
                             "functions": [ref.name for ref in spec.functions],
+                            "key": spec.key,
                             "states": [
                                 {"name": s.name, "kind": s.kind, "type": s.type}
                                 for s in spec.states
@@ -240,8 +264,40 @@ class JobGraph:
             ],
         }
 
+    def _shapes(self, describe: Callable[[OperatorSpec], list[Any]]) -> list[list[Any]]:
+        """Return each operator as its uid, its description and the streams it takes, sorted.
+
+        An operator without a uid is named by all that, so that it need not be numbered.
+        """
+        inputs = self._inputs()
+        names: dict[str, str] = {}
+        shapes = []
+        for spec in self.operators():
+            streams = [
+                [names[edge.source_operator], edge.tag, edge.partitioning]
+                for edge in inputs[spec.id]
+            ]
+            shape = [spec.uid, *describe(spec), sorted(streams, key=str)]
+            names[spec.id] = spec.uid or _digest(shape)
+            shapes.append(shape)
+        return sorted(shapes, key=_digest)
+
+    def _inputs(self) -> dict[str, list[JobEdge]]:
+        """Return the streams that enter each operator, those within a task too."""
+        inputs: dict[str, list[JobEdge]] = {spec.id: [] for spec in self.operators()}
+        for edge in self.edges:
+            inputs[edge.target_operator].append(edge)
+        for vertex in self.vertices:
+            for before, after in pairwise(vertex.operators):
+                inputs[after.id].append(JobEdge(vertex.id, before.id, vertex.id, after.id, ""))
+        return inputs
+
+
+def _states(spec: OperatorSpec) -> dict[str, list[str]]:
+    return {state.name: [state.kind, state.type] for state in spec.states}
+
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
-    text = re.sub(r" at 0x[0-9a-f]+", "", text)  # in the repr of a user's object: per process
+    text = json.dumps(value, sort_keys=True, default=stable_repr, separators=(",", ":"))
+    text = without_addresses(text)  # a source's description may be a repr of a user's object
     return hashlib.sha256(text.encode()).hexdigest()[:16]

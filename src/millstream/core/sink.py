@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from millstream.core.errors import ConfigError, RecordError
-from millstream.core.function_kind import is_async_generator, is_coroutine, is_generator, name_of
+from millstream.core.function_kind import (
+    is_async,
+    is_async_generator,
+    is_coroutine,
+    is_generator,
+    name_of,
+)
+from millstream.core.method_check import check_method
 
 T = TypeVar("T")
 
@@ -161,17 +168,22 @@ def as_sink(sink: Any) -> AnySink:
 
 def _check_methods(sink: AnySink) -> None:
     """Refuse a method that the engine would call without awaiting it, or await in vain."""
-    kind, asynchronous = type(sink).__name__, isinstance(sink, AsyncSink)
+    kind, form = type(sink).__name__, AsyncSink if isinstance(sink, AsyncSink) else Sink
     for name in ("open", "invoke", "invoke_batch", "flush", "finish", "close"):
         method = getattr(sink, name)
-        decorated = asynchronous and hasattr(method, "__wrapped__")  # it may return an awaitable
-        if is_coroutine(method) is not asynchronous and not decorated:
+        if form is Sink and is_async(method):
+            raise ConfigError(
+                f"{kind}.{name} is 'async def', but Sink's methods block; "
+                "derive from AsyncSink instead"
+            )
+        check_method(sink, form, name, "a sink emits nothing, so take the yield out")
+        decorated = hasattr(method, "__wrapped__")  # it may return an awaitable
+        if form is AsyncSink and not is_coroutine(method) and not decorated:
             raise ConfigError(
                 f"{kind}.{name} is not 'async def', but AsyncSink's methods are awaited; "
                 "derive from Sink for one that blocks"
-                if asynchronous
-                else f"{kind}.{name} is 'async def', but Sink's methods block; "
-                "derive from AsyncSink instead"
             )
-    if is_coroutine(sink.validate):
-        raise ConfigError(f"{kind}.validate is 'async def', but nothing would await it")
+    for name in ("validate", "describe"):
+        if is_async(getattr(sink, name)):
+            raise ConfigError(f"{kind}.{name} is 'async def', but nothing would await it")
+        check_method(sink, form, name)

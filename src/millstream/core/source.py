@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from millstream.core.codec import Decoder
 from millstream.core.errors import ConfigError
 from millstream.core.function_kind import (
+    call_fault,
     is_async,
     is_async_generator,
     is_coroutine,
     is_generator,
     name_of,
 )
+from millstream.core.method_check import check_method
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -200,7 +202,16 @@ class _AsyncGeneratorSource(AsyncBatchSource[T]):
         return {"generator": name_of(self.function)}
 
 
-_METHODS = ("run", "read", "open", "close", "cancel", "snapshot_state", "restore_state", "validate")
+_FORMS: tuple[type, ...] = (Source, BatchSource, AsyncBatchSource)
+_METHODS = (
+    "run", "read", "open", "close", "cancel", "snapshot_state", "restore_state",
+    "validate", "describe",
+)  # fmt: skip
+_INSTEAD = {
+    "run": "derive from BatchSource and yield (records, position) from read, or emit each record "
+    "by ctx.collect(record)",
+    "read": "",
+}
 
 
 def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
@@ -210,10 +221,6 @@ def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
         ConfigError: it is none of the forms, with what it should have been.
     """
     wrapped: AnySource
-    if boundedness is not None and not isinstance(boundedness, Boundedness):
-        raise ConfigError(
-            f"boundedness must be Boundedness.BOUNDED or Boundedness.UNBOUNDED; got {boundedness!r}"
-        )
     if isinstance(source, Source | BatchSource | AsyncBatchSource):
         _check_methods(source)
         if boundedness is not None:
@@ -231,13 +238,11 @@ def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
             "a source is a generator function of (records, position), a Source or a BatchSource; "
             f"got {_guess(source)}"
         )
-    try:
-        inspect.signature(source).bind(None)
-    except TypeError:
+    if call_fault(source, 1):
         raise ConfigError(
             f"generator source {name_of(source)!r} must take one argument, the position to "
             "start from (None at first)"
-        ) from None
+        )
     if boundedness is not None:
         wrapped.boundedness = boundedness
     return wrapped
@@ -246,20 +251,31 @@ def as_source(source: Any, boundedness: Boundedness | None = None) -> AnySource:
 def _check_methods(source: AnySource) -> None:
     """Refuse a method that the engine would call without awaiting it, or await in vain."""
     kind = type(source).__name__
+    form = next(each for each in _FORMS if isinstance(source, each))
+    if not isinstance(source.boundedness, Boundedness):
+        raise ConfigError(
+            f"{kind}.boundedness must be Boundedness.BOUNDED or Boundedness.UNBOUNDED; "
+            f"got {source.boundedness!r}"
+        )
     for name in _METHODS:
-        method = getattr(source, name, None)
-        if not isinstance(source, AsyncBatchSource) or name == "validate":
-            if is_async(method):
-                raise ConfigError(
-                    f"{kind}.{name} is 'async def', but nothing would await it; derive from "
-                    "AsyncBatchSource for what waits on the event loop"
-                )
-        elif name == "read" and (is_generator(method) or is_coroutine(method)):
+        if not hasattr(form, name):
+            continue
+        method = getattr(source, name)
+        awaited = form is AsyncBatchSource and name not in ("validate", "describe")
+        if not awaited and is_async(method):
+            raise ConfigError(
+                f"{kind}.{name} is 'async def', but nothing would await it; derive from "
+                "AsyncBatchSource for what waits on the event loop"
+            )
+        check_method(source, form, name, _INSTEAD.get(name, "take the yield out of it"))
+        if not awaited:
+            continue
+        if name == "read" and (is_generator(method) or is_coroutine(method)):
             raise ConfigError(
                 f"{kind}.read must be an async generator ('async def' with yield); derive from "
                 "BatchSource for one that blocks"
             )
-        elif name in ("open", "close") and not is_coroutine(method):
+        if name != "read" and not is_coroutine(method):
             raise ConfigError(
                 f"{kind}.{name} is not 'async def', but AsyncBatchSource's methods are awaited; "
                 "derive from BatchSource for one that blocks"

@@ -18,4 +18,8 @@ def shown(value: object) -> str:
 
 def said(error: BaseException) -> str:
     """Return an error as its type and its message."""
-    return f"{type(error).__name__}: {error}"
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception as second:  # noqa: BLE001  # what an error says must not hide that there is one
+        return f"{kind} (its message fails with {type(second).__name__})"

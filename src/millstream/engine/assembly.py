@@ -180,21 +180,20 @@ class Assembly:
             inputs=max(1, sum(edge.target_operator == group.first.id for edge in self._edges())),
             outputs=self._outputs(group, main),
             on_failure=self._on_failure,
+            at_source=isinstance(group.head, QueuedHead),
         )
 
     def _build_source(self, group: Group, operator: SourceOperator, source: AnySource) -> None:
         uid, dispatcher = group.first.id, self._dispatcher
         if isinstance(source, Source):
-            run_driver = RunDriver(source, uid, dispatcher)
-            collect_head = CollectHead(
+            group.head = collect_head = CollectHead(
                 dispatcher,
                 uid,
                 operator.overflow,
                 operator.buffer_size,
                 self._settings.chunk_size,
             )
-            run_driver.head = group.head = collect_head
-            group.source_driver = run_driver
+            group.source_driver = RunDriver(source, collect_head)
             return
         cutter = Cutter(uid, None, self._settings.chunk_size, dispatcher.clock)
         driver: BatchDriver | AsyncDriver
@@ -271,7 +270,9 @@ class Assembly:
 
     def _connect(self) -> None:
         free: dict[int, dict[OutputKey, list[Outlet]]] = {
-            id(group): {key: list(outlets) for key, outlets in group.task.emitter.outlets.items()}
+            id(group): {
+                key: list(output.outlets) for key, output in group.task.emitter.outputs.items()
+            }
             for group in self.groups
             if group.task is not None
         }
@@ -281,7 +282,7 @@ class Assembly:
             if task is None:
                 continue
             if group.head is not None:
-                group.head.outlet.subscribe(task.inlets[0])
+                group.head.feed(task.inlets[0])
             if group.async_task is not None:
                 results = group.async_task
                 results.outlet.subscribe(task.inlets[0])

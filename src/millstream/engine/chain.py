@@ -85,18 +85,27 @@ class Chain:
         return all(isinstance(step, Segment) and not step.lazy for step in self._steps)
 
     @property
-    def one_loop(self) -> bool:
-        """Return whether it is at most one loop, with one output that is made at once."""
-        return not self._steps or (
-            len(self._steps) == 1 and isinstance(self._steps[0], Segment) and self._steps[0].whole
-        )
+    def eager_loop(self) -> Segment | None:
+        """Return its one loop, if it is one, and makes at once all it will make."""
+        segment = next(self.segments, None)
+        return segment if segment is not None and self.eager and len(self._steps) == 1 else None
 
     @property
-    def direct(self) -> bool:
-        """Return whether it is at most one loop, which emits at most one record per record."""
-        return not self._steps or (
-            len(self._steps) == 1 and isinstance(self._steps[0], Segment) and self._steps[0].simple
-        )
+    def outputs(self) -> tuple[OutputKey, ...]:
+        """Return the outputs of its one loop, in that one's order."""
+        return (self._main, *(each for segment in self.segments for each in segment.side_outputs))
+
+    @property
+    def one_list(self) -> bool:
+        """Return whether records become one list, made at once."""
+        loop = self.eager_loop
+        return not self._steps or (loop is not None and not loop.side_outputs)
+
+    @property
+    def in_place(self) -> bool:
+        """Return whether a record becomes at most one, and all of them one list."""
+        loop = self.eager_loop
+        return not self._steps or (loop is not None and loop.simple)
 
     @property
     def skipped(self) -> int:

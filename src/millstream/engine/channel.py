@@ -249,6 +249,18 @@ class Inlet:
         self.queued -= records
         return element
 
+    def overtake(self, element: Control) -> Chunk | None:
+        """Put a control element before the records that are queued; return the first of them.
+
+        With none queued nothing is done.
+        """
+        for place, queued in enumerate(self.queue):
+            if isinstance(queued, Chunk):
+                self.queue.insert(place, element)
+                self._on_ready()
+                return queued
+        return None
+
     def cancel(self) -> None:
         """Cancel upstream and forget what is queued; return nothing more."""
         subscription, self._subscription = self._subscription, None

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from millstream.core.element import Chunk, Control, Position
 from millstream.engine.chain import Emission, OutputKey
 from millstream.engine.channel import Outlet
+from millstream.engine.intake import UNBOUNDED, Ratio
 
 _NOWHERE = Chunk((), "", Position(None, 0), Position(None, 0), 0)
+
+
+class Output:
+    """One output of a task, and everybody who takes it.
+
+    Attributes:
+        outlets: one for each subscriber.
+        ratio: what it is given of the records that the task takes.
+    """
+
+    __slots__ = ("outlets", "ratio")
+
+    def __init__(self, outlets: Sequence[Outlet]) -> None:
+        self.outlets = outlets
+        self.ratio = Ratio()
+
+    @property
+    def room(self) -> int:
+        """Return the records that all subscribers can take; without any, as many as you like."""
+        return min([each.demand for each in self.outlets if not each.done], default=UNBOUNDED)
 
 
 class Emitter:
@@ -22,7 +42,7 @@ class Emitter:
         on_cancel: called when one wants nothing more.
 
     Attributes:
-        outlets: of each output.
+        outputs: what is sent to.
         only: the one outlet, if there is but one.
         origin: the chunk that what is being emitted was made of.
         parked: records there is no demand for yet; while there are any, nothing new is made.
@@ -34,16 +54,19 @@ class Emitter:
         on_demand: Callable[[], None],
         on_cancel: Callable[[], None],
     ) -> None:
-        self.outlets: dict[OutputKey, list[Outlet]] = {
-            key: [Outlet(on_demand, on_cancel) for _ in range(count)]
+        self.outputs: dict[OutputKey, Output] = {
+            key: Output([Outlet(on_demand, on_cancel) for _ in range(count)])
             for key, count in outputs.items()
         }
-        self._all = [outlet for group in self.outlets.values() for outlet in group]
+        self._all = [outlet for output in self.outputs.values() for outlet in output.outlets]
         self.only = self._all[0] if len(self._all) == 1 else None
+        self._ratio = next(iter(self.outputs.values())).ratio  # of the first
         self.origin = _NOWHERE
         self.parked: deque[Emission] = deque()
         self._begin = _NOWHERE.start  # of what is sent next
         self._exact = False  # what is sent next stands for the origin's records, one for one
+
+    # -- what may be taken ----------------------------------------------------------------------
 
     def room(self) -> int:
         """Return the records every output can take; all cancelled: none ever."""
@@ -51,27 +74,50 @@ class Emitter:
             return self.only.demand
         return min([outlet.demand for outlet in self._all if not outlet.done], default=0)
 
+    def rooms(self, keys: Sequence[OutputKey]) -> list[int]:
+        """Return the records that some outputs can take; one that nobody takes, any number."""
+        outputs = self.outputs
+        return [outputs[key].room if key in outputs else UNBOUNDED for key in keys]
+
+    def at_once(self) -> int:
+        """Return the records to take, for the results that are asked for; at least 1."""
+        if self.only is not None:
+            return self._ratio.at_once(self.only.demand) or 1
+        return min([each.ratio.at_once(each.room) for each in self.outputs.values()]) or 1
+
+    def ahead(self, *, at_source: bool) -> int:
+        """Return the records to ask upstream for, for the results that are asked for."""
+        if self.only is not None:
+            return self._ratio.ahead(self.only.demand, at_source=at_source)
+        outputs = self.outputs.values()
+        return min([each.ratio.ahead(each.room, at_source=at_source) for each in outputs])
+
+    def note_taken(self, records: int) -> None:
+        """Note that what was sent since the last time was made of so many records."""
+        for output in self.outputs.values():
+            output.ratio.note(records)
+
+    # -- sending --------------------------------------------------------------------------------
+
     def begin(self, origin: Chunk, *, exact: bool) -> None:
         """Say what the following records are made of, and whether each has its place in it."""
         self.origin, self._begin, self._exact = origin, origin.start, exact
 
     def send(self, emission: Emission) -> None:
         """Send records of one output, or park what there is no demand for."""
-        self._exact = self._exact and len(emission[1]) == len(self.origin.values)
+        key, values = emission
+        self.outputs[key].ratio.made += len(values)
+        self._exact = self._exact and len(values) == len(self.origin.values)
         self.parked.append(emission)
         self.flush()
-
-    def send_only(self, values: Sequence[Any]) -> None:
-        """Send records of the only output."""
-        self.send((next(iter(self.outlets)), values))
 
     def flush(self) -> None:
         """Send what is parked, as far as demand goes."""
         parked, origin = self.parked, self.origin
         while parked:
             key, values = parked[0]
-            outlets = self.outlets[key]
-            room = min([each.demand for each in outlets if not each.done], default=len(values))
+            output = self.outputs[key]
+            room = output.room
             if room <= 0:
                 return
             if len(values) <= room:
@@ -82,9 +128,10 @@ class Emitter:
             begin, exact = self._begin, self._exact
             if exact:
                 self._begin = begin.plus(len(values))
-            for outlet in outlets:
+            for number, outlet in enumerate(output.outlets):
+                own = values[:] if number else values  # a sink may change the list it is given
                 outlet.emit(
-                    Chunk(values, origin.split, begin, origin.end, origin.ingested_ms, exact=exact)
+                    Chunk(own, origin.split, begin, origin.end, origin.ingested_ms, exact=exact)
                 )
 
     def control(self, element: Control) -> None:

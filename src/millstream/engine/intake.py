@@ -12,13 +12,20 @@ from millstream.core.element import CHUNK_SIZE
 SLICE_NS = 50_000_000  # of work between two looks at the inbox; a cancel waits no longer
 NOTABLE_NS = 2_000_000  # a shorter slice bounds nothing; 1,024 trivial records take 0.1 ms
 AHEAD_NS = 500_000_000  # of work that may wait in front of a task: a barrier stands behind it
-_UNKNOWN = 1 << 30  # records; no bound until something was measured
+UNBOUNDED = 1 << 30  # records
 
 # What a chain leaves out, it may emit from the next record on. Its outputs ask for half a second's
 # worth, so a chain that seems to emit little takes at most eight times that: four seconds' worth.
 # One that has emitted nothing yet takes 32 records for the one its sink asks for.
-_LEAST_RATIO = 1 / 8
-_LEAST_UNTRIED_RATIO = 1 / 32
+_LEAST = 1 / 8
+_LEAST_UNTRIED = 1 / 32
+
+# Asking upstream for so little at a time costs ten times what the records do, so the less likely
+# a change is, the more is asked for. What was asked of a source does no harm: a barrier overtakes
+# it.
+_QUIET = 64  # records without a result, for one more that may wait
+_NEXT_TO_NOTHING = 1 / CHUNK_SIZE
+_MOST_IN_VAIN = 2 * CHUNK_SIZE
 
 
 class Pace:
@@ -33,7 +40,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._cost_ns = 0.0
-        self.slice = self.ahead = _UNKNOWN
+        self.slice = self.ahead = UNBOUNDED
 
     def note(self, records: int, elapsed_ns: int) -> None:
         """Note how long some records took."""
@@ -44,32 +51,57 @@ class Pace:
             self.ahead = int(AHEAD_NS / cost_ns) or 1
 
 
+class Ratio:
+    """Measures how many records an output is given for one that is taken.
+
+    Attributes:
+        value: about so many; it falls slowly, for it may rise at any time.
+        made: records given since ``note``.
+    """
+
+    __slots__ = ("_least", "_quiet", "made", "value")
+
+    def __init__(self) -> None:
+        self.value = 1.0
+        self.made = 0
+        self._least = _LEAST_UNTRIED
+        self._quiet = 1  # records taken since there was a result
+
+    def note(self, taken: int) -> None:
+        """Note that ``made`` is what has become of so many records."""
+        made, self.made = self.made, 0
+        if made:
+            self._least, self._quiet = _LEAST, 1
+        else:
+            self._quiet += taken
+        before, now = self.value, made / taken
+        self.value = now if now > before else before + (now - before) / 8
+
+    def at_once(self, room: int) -> int:
+        """Return the records to take where there is room for so many results."""
+        return int(room / max(self.value, self._least))
+
+    def ahead(self, room: int, *, at_source: bool) -> int:
+        """Return the records to ask upstream for, where there is room for so many results."""
+        least = _NEXT_TO_NOTHING if at_source else min(self._least, _QUIET / self._quiet)
+        return min(int(room / max(self.value, least)), max(room, _MOST_IN_VAIN))
+
+
 class Intake:
-    """Measures what one record becomes and costs.
+    """Measures what the records of a task cost.
 
     Attributes:
         pace: of the records taken.
-        ratio: records out per record in.
         watching: a slice is worth noting however short it was.
     """
 
-    __slots__ = ("_least", "_spent_ns", "_taken", "pace", "ratio", "watching")
+    __slots__ = ("_spent_ns", "_taken", "pace", "watching")
 
     def __init__(self) -> None:
         self.pace = Pace()
-        self.ratio = 1.0
-        self._least = _LEAST_UNTRIED_RATIO
         self._taken = 0  # records whose cost is not yet noted
         self._spent_ns = 0  # what they have cost so far
         self.watching = False
-
-    def note_ratio(self, taken: int, emitted: int) -> None:
-        """Note what became of records; it falls slowly, for it may rise at any time."""
-        if emitted:
-            self._least = _LEAST_RATIO
-        before, now = self.ratio, emitted / taken
-        after = now if now > before else before + (now - before) / 8
-        self.ratio = max(after, self._least)
 
     def note_cost(self, taken: int, elapsed_ns: int, *, done: bool) -> None:
         """Note a slice's work: on records taken in it, and on what is not done yet before."""
@@ -80,11 +112,3 @@ class Intake:
                 self.pace.note(self._taken, self._spent_ns)
             self._taken = self._spent_ns = 0
         self.watching = not done or self.pace.slice < CHUNK_SIZE
-
-    def at_once(self, room: int) -> int:
-        """Return the records to take where downstream takes ``room``; at least 1."""
-        return max(1, int(room / self.ratio))
-
-    def ahead(self, room: int, inputs: int) -> int:
-        """Return the records to have asked one of so many inputs for; at least 1."""
-        return max(1, min(int(room / self.ratio), self.pace.ahead) // inputs)

@@ -65,12 +65,13 @@ class JobRun:
         self._clock = clock
         self._spawner = spawner
         self._started_ns = 0
-        self._ended_ns = 0
+        self._result: JobResult | None = None
         self._alive: set[Driver] = set()
         self._unflushed = {driver.uid for driver in self.assembly.sink_drivers()}
         self._error: BaseException | None = None
         self._cancelled = False
         self._ending = False  # every part has been told to end
+        self._finishing = False  # the results are appearing; a cancel comes too late
         self._barriers: dict[int, set[str]] = {}
 
     # -- from any thread ------------------------------------------------------------------------
@@ -81,7 +82,15 @@ class JobRun:
         return bool(self._started_ns)
 
     def start(self) -> None:
-        """Start the engine thread, which starts the rest."""
+        """Start the engine thread, which starts the rest.
+
+        Raises:
+            RuntimeError: it was started before; a run cannot be repeated.
+        """
+        if self.started:
+            raise RuntimeError(
+                f"this run of job {self.graph.job!r} was started before; prepare another one"
+            )
         self._started_ns = self._clock.monotonic_ns()
         self._spawn("engine", "engine", self._run_engine)
 
@@ -122,7 +131,16 @@ class JobRun:
         return set(self._barriers.get(checkpoint_id, ()))
 
     def result(self) -> JobResult:
-        """Return how the run ended; only once ``finished`` is set."""
+        """Return how the run ended.
+
+        Raises:
+            RuntimeError: it has not ended.
+        """
+        if self._result is None:
+            raise RuntimeError(f"this run of job {self.graph.job!r} has not ended; call wait()")
+        return self._result
+
+    def _ended(self) -> JobResult:
         status = JobStatus.COMPLETED
         if self._error is not None:
             status = JobStatus.FAILED
@@ -130,7 +148,7 @@ class JobRun:
             status = JobStatus.CANCELLED
         inconsistent = isinstance(self._error, InconsistentError)
         cut_short = status is not JobStatus.COMPLETED and not inconsistent
-        duration_s = (self._ended_ns - self._started_ns) / 1e9
+        duration_s = (self._clock.monotonic_ns() - self._started_ns) / 1e9
         account = account_of(self.assembly, cut_short=cut_short)
         return JobResult(self.graph.job, status, duration_s, account, self._error)
 
@@ -150,8 +168,10 @@ class JobRun:
                 self._serve(task.close)
             if self.assembly.loop is not None:
                 self.assembly.loop.cancel_all()
-            self._ended_ns = self._clock.monotonic_ns()
-            self.finished.set()
+            try:
+                self._result = self._ended()
+            finally:
+                self.finished.set()
 
     def _serve(self, call: Callable[[], None]) -> None:
         """Call, and turn whatever it raises into the run's failure; serve until the end.
@@ -243,15 +263,21 @@ class JobRun:
             self._barriers.setdefault(element.checkpoint_id, set()).add(uid)
         elif isinstance(element, EndOfInput):
             self._unflushed.discard(uid)
-            if not self._unflushed and not self.ending_since_ns:
-                self._finish()
+            self._finish_if_ended()
 
-    def _finish(self) -> None:
-        """Let the results appear, if everything adds up."""
+    def _finish_if_ended(self) -> None:
+        """Let the results appear, if nothing can fail any more but that, and everything adds up."""
+        if self._unflushed or self._ending or self._finishing:
+            return
+        if not self._alive.isdisjoint(self.assembly.source_drivers()):
+            self._note_ending()  # only a source's close() is left
+            return
+        self.ending_since_ns = 0  # to let them appear may take as long as it likes
         violations = list(account_of(self.assembly, cut_short=False).violations())
         if violations:
             self._fail(InconsistentError("INCONSISTENT: " + "; ".join(violations)))
             return
+        self._finishing = True
         for sink in self.assembly.sink_drivers():
             sink.finish()
 
@@ -259,12 +285,8 @@ class JobRun:
         self._alive.discard(driver)
         if not self._alive:
             self.dispatcher.stop()
-        elif not self._writing():
-            self._note_ending()  # only a source's close() is left
-
-    def _writing(self) -> bool:
-        """Return whether a sink has not ended."""
-        return not self._alive.isdisjoint(self.assembly.sink_drivers())
+        else:
+            self._finish_if_ended()
 
     def _on_loop_ended(self, _: object) -> None:
         """Note the end of what ran on the event loop, also if it could not say so itself."""
@@ -274,8 +296,7 @@ class JobRun:
 
     def _inject(self, element: Control) -> None:
         for head in self.assembly.heads():
-            if not head.outlet.done:
-                head.inject(element)
+            head.inject(element)
 
     # -- ending early ---------------------------------------------------------------------------
 
@@ -290,8 +311,10 @@ class JobRun:
         self.dispatcher.post(self._fail, error)
 
     def _on_cancel(self, _: object) -> None:
-        if not self._ending:
-            self._cancelled = self._writing()  # else the results are there already
+        if self._finishing:
+            self._note_ending()
+        elif not self._ending:
+            self._cancelled = True
             self._end()
 
     def _fail(self, error: BaseException) -> None:

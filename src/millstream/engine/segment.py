@@ -11,7 +11,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count, islice
 from operator import length_hint
 from types import TracebackType
 from typing import Any
@@ -102,6 +102,8 @@ class Segment:
         self._totals: dict[tuple[str, str], int] = {}
         self._write("item")
         self.lazy = self._loop.lazy
+        # What a process function has emitted and the loop has not yet put out.
+        self._collects = [live.made for _, live in self.processes() if not self.lazy]
         self.side_outputs = tuple(self._loop.side_outputs)
         self.drains = tuple(self._loop.drains)
         self.received = 0
@@ -116,31 +118,75 @@ class Segment:
                 yield key.rpartition("/")[0], kept
 
     @property
-    def whole(self) -> bool:
-        """Return whether what records become is one list, made at once: ``run`` is for these."""
-        return not self.lazy and not self.side_outputs
-
-    @property
     def simple(self) -> bool:
         """Return whether every record becomes at most one, on the main output."""
-        return self.whole and not any(each.operator.ends_segment for each in self.operators)
+        return not (
+            self.lazy
+            or self.side_outputs
+            or any(each.operator.ends_segment for each in self.operators)
+        )
+
+    @property
+    def silent(self) -> bool:
+        """Return whether nothing leaves before the input has ended."""
+        return not self._loop.emits_main and not self.side_outputs and not self._collects
 
     def run(self, values: Sequence[Any]) -> list[Any]:
-        """Run records through a whole segment.
+        """Run records; return what the main output is given. Not if the segment is lazy.
 
         Raises:
             RecordFailed: with the callback's own exception as its cause.
         """
         values = self._prepare(values)
-        self.received += len(values)
         records = iter(values)
         out: list[Any] = []
         try:
             self._function(records, (out,), None, self._counts)
         except BaseException as error:  # also of a callback that says sys.exit()
             raise self._failed(error, values, records) from error
+        self._note_taken(values, len(values))
         self.emitted[0] += len(out)
         return out
+
+    def run_until(
+        self, values: Sequence[Any], rooms: Sequence[int], bite: int, most: int
+    ) -> tuple[Outs, int]:
+        """Run records until an output is full. Not if the segment is lazy.
+
+        What the loop sees is one iterator. It costs 0.4 us a bite more than to run all of them.
+
+        Args:
+            values: the records.
+            rooms: about how many records each output has room for.
+            bite: records between two looks at the outputs.
+            most: records to take at most.
+
+        Returns:
+            What each output is given, and how many of ``values`` were taken; at least one.
+
+        Raises:
+            RecordFailed: with the callback's own exception as its cause.
+        """
+        values = self._prepare(values)
+        records = iter(values)
+        outs: Outs = [[] for _ in self.emitted]
+        filling = [self._collects[0] if self._collects else outs[0], *outs[1:]]
+
+        def bites() -> Iterator[Iterator[Any]]:
+            left = most
+            while left > 0 and length_hint(records):
+                yield islice(records, min(bite, left))
+                left -= bite
+                for out, room in zip(filling, rooms, strict=True):
+                    if len(out) >= room:
+                        return
+
+        try:
+            self._function(chain.from_iterable(bites()), outs, None, self._counts)
+        except BaseException as error:  # also of a callback that says sys.exit()
+            raise self._failed(error, values, records) from error
+        self._count(outs)
+        return outs, self._note_taken(values, len(values) - length_hint(records))
 
     def outputs(self, values: Sequence[Any], limit: list[int]) -> Iterator[Outs]:
         """Run records; yield output lists as they are full, the last time perhaps with nothing.
@@ -154,7 +200,7 @@ class Segment:
             RecordFailed: with the callback's own exception as its cause.
         """
         values = self._prepare(values)
-        self.received += len(values)
+        self._note_taken(values, len(values))
         records = iter(values)
         try:
             if self.lazy:
@@ -200,10 +246,22 @@ class Segment:
         """Return which record failed: the iterator stands just behind it."""
         index = len(values) - length_hint(records) - 1
         record = values[index] if index >= 0 else None
-        if self._raw is not None:  # blank lines count in the record's position
-            lines = [at for at, line in enumerate(self._raw) if line and not line.isspace()]
-            index = lines[index]
-        return RecordFailed(self._owner(error.__traceback__), index, record)
+        return RecordFailed(self._owner(error.__traceback__), self._in_raw(index), record)
+
+    def _in_raw(self, index: int) -> int:
+        """Return a record's place among what was given, where blank lines count as well."""
+        if self._raw is None:
+            return index
+        return [at for at, line in enumerate(self._raw) if line and not line.isspace()][index]
+
+    def _note_taken(self, values: Sequence[Any], records: int) -> int:
+        """Count records as taken; return how many that is of what was given."""
+        self.received += records
+        if self._raw is None:
+            return records
+        taken = self._in_raw(records) if records < len(values) else len(self._raw)
+        self.skipped += taken - records
+        return taken
 
     def _count(self, outs: Outs) -> Outs:
         for number, out in enumerate(outs):
@@ -232,7 +290,6 @@ class Segment:
                 kept = Lines.of([line for line in values if line and not line.isspace()])
                 if len(kept) < len(values):
                     self._raw = values
-                    self.skipped += len(values) - len(kept)
                     values, decoded = kept, _decoded(kept, decoder)
         if self._decodes is not (decoded is None):
             self._decodes = decoded is None

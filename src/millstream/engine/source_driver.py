@@ -167,40 +167,21 @@ class BatchDriver:
 
 
 class RunDriver:
-    """Runs a ``Source`` on a thread of its own; it is that source's ``SourceContext``."""
+    """Runs a ``Source`` on a thread of its own; the head is that source's ``SourceContext``."""
 
-    def __init__(self, source: Source[Any], uid: str, dispatcher: Dispatcher) -> None:
-        self.uid = uid
+    def __init__(self, source: Source[Any], head: CollectHead) -> None:
+        self.uid = head.uid
         self._source = source
-        self._dispatcher = dispatcher
-        self.head: CollectHead
+        self._head = head
 
     @property
     def sent(self) -> int:
         """Return the records that were offered, counted on this side."""
-        return self.head.offered
-
-    @property
-    def checkpoint_lock(self) -> Any:
-        """Return the lock that keeps ``collect`` and the position together."""
-        return self.head.checkpoint_lock
-
-    @property
-    def cancelled(self) -> bool:
-        """Return whether the source is to stop."""
-        return self.head.cancelled
-
-    def collect(self, value: Any) -> None:
-        """Emit one record; see ``SourceContext``."""
-        self.head.collect(value)
-
-    def collect_batch(self, values: Sequence[Any]) -> None:
-        """Emit several records; see ``SourceContext``."""
-        self.head.collect_batch(values)
+        return self._head.offered
 
     def cancel(self) -> None:
         """Make the thread end soon. From the engine thread."""
-        self.head.cancel()
+        self._head.cancel()
         self._source.cancel()
 
     def run(self) -> None:
@@ -208,12 +189,11 @@ class RunDriver:
         with closing(self._source.close):
             self._source.open()
             try:
-                self._source.run(self)
+                self._source.run(self._head)
             except CancelledError:
-                if not self.cancelled:
+                if not self._head.cancelled:
                     raise
-            if not self.cancelled:
-                self._dispatcher.post(self.head.on_end)
+            self._head.end()
 
 
 class AsyncDriver:

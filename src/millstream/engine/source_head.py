@@ -12,10 +12,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from millstream.core.element import CHUNK_SIZE, Chunk, Control, EndOfInput, Position
-from millstream.core.errors import CancelledError, SourceOverflowError
+from millstream.core.element import (
+    CHUNK_SIZE,
+    Barrier,
+    Chunk,
+    Control,
+    EndOfInput,
+    Position,
+)
+from millstream.core.errors import CancelledError, SourceError, SourceOverflowError
 from millstream.core.source import OverflowStrategy
-from millstream.engine.channel import Outlet
+from millstream.core.wording import shown
+from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 
 PREFETCH = 16 * CHUNK_SIZE  # records a source may be ahead: 16 chunks hide a hand-off's latency
@@ -46,6 +54,12 @@ class QueuedHead:
         self._queue: deque[Chunk] = deque()
         self._consumed = 0  # records emitted since credit was last granted
         self._ended = False
+        self._inlet: Inlet | None = None
+
+    def feed(self, inlet: Inlet) -> None:
+        """Give everything to the source's own task."""
+        self._inlet = inlet
+        self.outlet.subscribe(inlet)
 
     def open(self) -> None:
         """Let the source begin."""
@@ -65,7 +79,15 @@ class QueuedHead:
         self._schedule()
 
     def inject(self, element: Control) -> Position:
-        """Put a control element into the stream here and now; return the position it cuts at."""
+        """Put a control element into the stream here and now; return the position it cuts at.
+
+        A barrier goes before all that the source's task has not begun, so it never waits for more
+        than what is being done.
+        """
+        if self._inlet is not None and isinstance(element, Barrier):
+            overtaken = self._inlet.overtake(element)
+            if overtaken is not None:
+                return overtaken.start
         self.outlet.control(element)
         return self.position
 
@@ -176,13 +198,26 @@ class CollectHead:
             self.cancelled = True
             self.checkpoint_lock.notify_all()
 
+    def end(self) -> None:
+        """Take nothing more: ``run`` has returned. What was accepted is still emitted."""
+        with self.checkpoint_lock:
+            self._ended = True
+            self.checkpoint_lock.notify_all()
+        self._dispatcher.post(self._on_ready)
+
     def _collect(self, value: Any) -> None:
         if self._strategy is None:
-            while self._room <= 0 and not self.cancelled:
+            while self._room <= 0 and not (self.cancelled or self._ended):
                 self._announce()  # what this batch brought so far may be what demand waits for
                 self.checkpoint_lock.wait()
         if self.cancelled:
             raise CancelledError(f"source {self.uid!r} was cancelled")
+        if self._ended:
+            raise SourceError(
+                f"source {self.uid!r} has ended: its run() has returned, and {shown(value)}, "
+                "collected since, is not part of the stream; let run() wait for whoever collects",
+                operator_uid=self.uid,
+            )
         if self._failure is not None:
             raise self._failure  # nothing may follow the record that was lost
         self.offered += 1
@@ -220,13 +255,12 @@ class CollectHead:
 
     # -- the engine's side ----------------------------------------------------------------------
 
+    def feed(self, inlet: Inlet) -> None:
+        """Give everything to the source's own task."""
+        self.outlet.subscribe(inlet)
+
     def open(self) -> None:
         """Do nothing: the source begins when there is demand."""
-
-    def on_end(self, _: object = None) -> None:
-        """Note that the source has ended; what it holds is still emitted."""
-        self._ended = True
-        self._dispatcher.schedule(self)
 
     def inject(self, element: Control) -> Position:
         """Emit what was accepted, then a control element, under the lock."""
@@ -240,10 +274,10 @@ class CollectHead:
         with self.checkpoint_lock:
             self._drain()
             failure = self._failure
-            empty = not self._accepted and not self._backlog
+            over = self._ended and not self._accepted and not self._backlog
         if failure is not None:
             self.outlet.error(failure)
-        elif self._ended and empty and not self.outlet.done:
+        elif over and not self.outlet.done:
             self.outlet.control(EndOfInput())
             self.outlet.complete()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from millstream.core.errors import StuckError
 from millstream.core.job_result import JobResult
+from millstream.core.job_status import JobStatus
 from millstream.core.log import warning
 from millstream.core.ports import Clock
 from millstream.core.settings import EngineSettings
@@ -53,7 +54,8 @@ class Supervisor:
         Raises:
             StuckError: something did not end within the grace time; it is named with its stack,
                 and its thread is left behind.
-            KeyboardInterrupt: SIGINT or SIGTERM came; the run has been cancelled.
+            KeyboardInterrupt: SIGINT or SIGTERM came, and the run has been cancelled; one that
+                came too late for that is of no consequence.
         """
         policy = GcPolicy(self._settings.manage_gc, self._settings.memory_share)
         with policy, self._signal_handlers():
@@ -66,7 +68,7 @@ class Supervisor:
                 self._run.cancel()  # nobody supervises it any more
                 raise
         result = self._run.result()
-        if self._signals:
+        if self._signals and result.status is not JobStatus.COMPLETED:
             raise KeyboardInterrupt from result.error
         return result
 

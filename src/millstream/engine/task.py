@@ -15,15 +15,17 @@ from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.emitter import Emitter
 from millstream.engine.intake import NOTABLE_NS, Intake, Pace
-from millstream.engine.segment import RecordFailed, Segment
+from millstream.engine.segment import Outs, RecordFailed, Segment
+
+_AHEAD = 16 * CHUNK_SIZE  # records that may wait in front of what emits nothing before the end
 
 
 class Task:
     """A processor in Reactive Streams' sense: a subscriber per input, a publisher per output.
 
-    It takes about as many records as its outputs have asked for; ``Intake`` says how many. What
-    its chain emits beyond demand stays where it is made, in a suspended generator or a list, and
-    is sent in slices as demand comes; until then the task takes no input. Control elements need no
+    It takes records until about as many have been made as its outputs have asked for. What its
+    chain emits beyond demand stays where it is made, in a suspended generator or a list, and is
+    sent in slices as demand comes; until then the task takes no input. Control elements need no
     demand.
 
     Args:
@@ -31,13 +33,14 @@ class Task:
         chain: the operators.
         inputs: how many streams it takes.
         outputs: how many subscribers each output has.
+        at_source: its input is a source: barriers are put in before what it has not begun.
         on_failure: told of a failing callback; nothing more is asked of the task then.
 
     Attributes:
         taken: records, from all inputs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a task is made of
         self,
         dispatcher: Dispatcher,
         chain: Chain,
@@ -45,6 +48,7 @@ class Task:
         inputs: int,
         outputs: Mapping[OutputKey, int],
         on_failure: Callable[[BaseException], None],
+        at_source: bool = False,
     ) -> None:
         self.name = chain.name
         self.chain = chain
@@ -59,15 +63,19 @@ class Task:
         self._turn = 0
         self._emissions: Iterator[Emission] | None = None  # what is being made, if anything
         self._then: Control | None = None  # goes out behind that
+        self._at_source = at_source
         self._eager = chain.eager
-        self._in_place = chain.direct
+        self._in_place = chain.in_place
         self._by_record = chain.by_record
+        self._loop = chain.eager_loop
         self._direct: tuple[Inlet, Outlet, Segment | None] | None = None
-        if chain.one_loop and inputs == 1 and self.emitter.only is not None:
-            self._direct = self.inlets[0], self.emitter.only, next(chain.segments, None)
+        if inputs == 1 and self.emitter.only is not None and chain.one_list:
+            self._direct = self.inlets[0], self.emitter.only, self._loop
+        self._ratio = next(iter(self.emitter.outputs.values())).ratio
         self._intake = Intake()
         self._results_pace = Pace()  # of records made one after the other, by flat_map
         self._made = 0  # records, of the chunk in hand
+        self._closed = False  # the user's functions
         self._busy_ns = self._backpressured_ns = self._idle_ns = 0
         self._wanted = False  # an output asked for records when the last slice ended
         self._now_ns = dispatcher.clock.monotonic_ns
@@ -95,18 +103,26 @@ class Task:
         """
         self.done = True
         self._emissions = None
+        try:
+            self._close_functions(at_end=False)
+        finally:
+            self.chain.close()
+
+    def _close_functions(self, *, at_end: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
         failure: OperatorError | None = None
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:
-                    live.close()
+                    live.close(at_end=at_end)
                 except BaseException as error:  # noqa: BLE001  # raised below, after the others
                     failure = OperatorError(
                         f"operator {operator!r}: close() failed: {said(error)}",
                         operator_uid=operator,
                     )
                     failure.__cause__ = error
-        self.chain.close()
         if failure is not None:
             raise failure
 
@@ -142,7 +158,7 @@ class Task:
             if self._emissions is not None:
                 self._advance()
             elif self._direct is None or not self._run_direct(*self._direct):
-                self._take(self.emitter.room())
+                self._take()
         except RecordFailed as failed:
             self._fail(self._named(failed))
         self._since_ns = self._now_ns()
@@ -161,14 +177,14 @@ class Task:
         Returns:
             Whether it did anything.
         """
-        queue, intake, ran = inlet.queue, self._intake, False
-        budget = intake.pace.slice
+        queue, ratio, ran = inlet.queue, self._ratio, False
+        budget = self._intake.pace.slice
         while queue:
             chunk = queue[0]
             if not isinstance(chunk, Chunk):
                 break
             records = len(chunk.values)
-            if records > budget or records * intake.ratio > outlet.demand:
+            if records > budget or records > outlet.demand:
                 break
             queue.popleft()
             budget -= records
@@ -179,14 +195,12 @@ class Task:
             if segment is not None:
                 values = segment.run(chunk.values)
                 made = len(values)
-                if made != records or intake.ratio != 1.0:
-                    intake.note_ratio(records, made)
+                if made != records or ratio.value != 1.0:
+                    ratio.made = made
+                    ratio.note(records)
                 exact = chunk.exact and self._in_place and made == records
-                if made > outlet.demand:
-                    self.emitter.begin(chunk, exact=exact)
-                    self.emitter.send_only(values)
-                    self._made = made
-                    self._emissions = iter(())
+                if made > outlet.demand:  # a process function may emit any number
+                    self._send(chunk, [values])
                     break
                 chunk.values, chunk.exact = values, exact  # the chunk is ours alone
                 if not made:
@@ -194,8 +208,8 @@ class Task:
             outlet.emit(chunk)
         return ran
 
-    def _take(self, room: int) -> None:
-        number = self._next_inlet(room)
+    def _take(self) -> None:
+        number = self._next_inlet(self.emitter.room())
         if number is None:
             return
         self._turn = number + 1
@@ -205,7 +219,10 @@ class Task:
             assert isinstance(element, Control)
             self._on_control(number, element)
             return
-        limit = self._intake.at_once(room)
+        if self._loop is not None:
+            self._run_loop(inlet, self._loop)
+            return
+        limit = self.emitter.at_once()
         if self._by_record:
             limit = min(limit, self._intake.pace.slice)
         chunk = inlet.take(limit)
@@ -215,6 +232,29 @@ class Task:
         self._made = 0
         self._emissions = self.chain.process(chunk.values)
         self._advance()
+
+    def _run_loop(self, inlet: Inlet, loop: Segment) -> None:
+        """Run records until an output has what it asked for; the rest of the chunk stays queued."""
+        chunk = inlet.queue[0]
+        assert isinstance(chunk, Chunk)
+        self.emitter.origin = chunk
+        most = self._intake.pace.slice
+        bite = most if loop.silent else min(most, self.emitter.at_once())
+        rooms = self.emitter.rooms(self.chain.outputs)
+        outs, taken = loop.run_until(chunk.values, rooms, bite, most)
+        part = inlet.take(taken)
+        assert isinstance(part, Chunk)
+        self.taken += taken
+        self._send(part, outs)
+        self._advance()
+
+    def _send(self, chunk: Chunk, outs: Outs) -> None:
+        """Send what a loop has made of a chunk, all of it."""
+        self.emitter.begin(chunk, exact=chunk.exact and self._in_place)
+        for key, out in zip(self.chain.outputs, outs, strict=True):
+            if out:
+                self.emitter.send((key, out))
+        self._emissions = iter(())
 
     def _on_control(self, number: int, element: Control) -> None:
         for merged in self._alignment.merge(number, element):
@@ -237,10 +277,11 @@ class Task:
         if self._make(emitter.room()) and not emitter.parked:
             self._emissions = None
             if self._then is not None:
+                self._close_functions(at_end=True)  # before results appear: it may still fail
                 emitter.control(self._then)
                 self._then = None
             else:
-                self._intake.note_ratio(len(emitter.origin.values), self._made)
+                emitter.note_taken(len(emitter.origin.values))
         if self._made > before and not self._eager:
             self._results_pace.note(self._made - before, self._now_ns() - start_ns)
 
@@ -282,9 +323,15 @@ class Task:
             self.emitter.complete()
             return
         if room > 0:
-            share = self._intake.ahead(room, len(self.inlets))
+            share = max(1, min(self._ahead(), self._intake.pace.ahead) // len(self.inlets))
             for inlet in self.inlets:
                 inlet.top_up(share)
+
+    def _ahead(self) -> int:
+        """Return the records that may wait in front of the task, for what its outputs ask for."""
+        if self._loop is not None and self._loop.silent:
+            return _AHEAD
+        return self.emitter.ahead(at_source=self._at_source)
 
     def _control_waits(self) -> bool:
         """Return whether a control element waits for what is being emitted to be all sent.

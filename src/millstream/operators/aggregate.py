@@ -35,7 +35,8 @@ _UPDATE = {
 class AggregateBy(RowOperator):
     """Keep aggregates per key.
 
-    The state is one list per key with the aggregates' running values, changed in place.
+    The state is one list per key with the aggregates' running values, changed in place; of a
+    lone unnamed count or sum that is emitted each time it is the number itself.
 
     Attributes:
         aggregates: by result field; the single unnamed one is under ``""``.
@@ -55,9 +56,17 @@ class AggregateBy(RowOperator):
         return self.emit == "final"
 
     def states(self) -> tuple[StateSpec, ...]:
-        """Return the one state: the list of running values."""
-        kinds = ", ".join(aggregate.kind for aggregate in self.aggregates.values())
-        return (StateSpec("aggregates", "aggregating", f"[{kinds}]"),)
+        """Return the one state, its type the layout of the list: ``[total: sum, n: count]``.
+
+        What is aggregated is code, as a function would be: another operand may resume.
+        """
+        if self._is_bare:
+            return (StateSpec("aggregates", "aggregating", self.aggregates[""].kind),)
+        cells = ", ".join(
+            f"{name if name.isidentifier() else repr(name)}: {each.kind}" if name else each.kind
+            for name, each in self.aggregates.items()
+        )
+        return (StateSpec("aggregates", "aggregating", f"[{cells}]"),)
 
     def options(self) -> Mapping[str, Any]:
         """Return the aggregates and when they are emitted."""
@@ -72,17 +81,16 @@ class AggregateBy(RowOperator):
         loop.prologue(f"{table} = {loop.bind(state)}.table")
         loop.prologue(f"{get} = {table}.get")
         operands = self._write_operands(loop)
-        if list(self.aggregates) == [""] and self.emit == "each":
+        if self._is_bare:
             (only,) = self.aggregates.values()
-            if only.kind in ("count", "sum"):  # their state needs no list
-                update = f"{table}[{key}] = {record} = {get}({key}, 0)"
-                added = "1" if only.kind == "count" else operands[0]
-                if operands[0] is None:
-                    loop.line(f"{update} + {added}")
-                else:
-                    loop.line(f"if {operands[0]} is None: {update}")
-                    loop.line(f"else: {update} + {added}")
-                return
+            update = f"{table}[{key}] = {record} = {get}({key}, 0)"
+            added = "1" if only.kind == "count" else operands[0]
+            if operands[0] is None:
+                loop.line(f"{update} + {added}")
+            else:
+                loop.line(f"if {operands[0]} is None: {update}")
+                loop.line(f"else: {update} + {added}")
+            return
         start = ", ".join(_START[each.kind] for each in self.aggregates.values())
         loop.line(f"cell = {get}({key})")
         loop.line(f"if cell is None: {table}[{key}] = cell = [{start}]")
@@ -98,6 +106,12 @@ class AggregateBy(RowOperator):
         else:
             loop.emits_main = False
             loop.drains.append((loop.operator, lambda: self._drain(state)))
+
+    @property
+    def _is_bare(self) -> bool:
+        """Return whether the state is one number, which needs no list."""
+        lone = self.aggregates.get("")
+        return lone is not None and self.emit == "each" and lone.kind in ("count", "sum")
 
     def _write_operands(self, loop: Loop) -> list[str | None]:
         """Compute each different operand once; return the variable of each aggregate's."""

@@ -30,6 +30,10 @@ class OperatorDefinition(ABC):
         """Return the states it declares."""
         return ()
 
+    def keyed_by(self) -> str | None:
+        """Return what it partitions its stream by, if it does."""
+        return None
+
     def options(self) -> Mapping[str, Any]:
         """Return what else was said, as plain values."""
         return {}
@@ -43,6 +47,7 @@ class OperatorDefinition(ABC):
             uid=uid,
             access=self.access(),
             functions=refs,
+            key=self.keyed_by(),
             states=self.states(),
             options=self.options(),
             defined_at=defined_at,

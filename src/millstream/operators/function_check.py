@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from millstream.core.errors import GraphError
 from millstream.core.expression import Expr
-from millstream.core.function_kind import is_async, is_generator, name_of
+from millstream.core.function_kind import call_fault, is_async, is_generator, name_of
 
 
 def check_function(
@@ -35,19 +34,6 @@ def check_function(
             raise GraphError(f"{where}: {name_of(function)} is 'async def'; {asynchronous}")
     elif generator and is_generator(function):
         raise GraphError(f"{where}: {name_of(function)} yields, so it is a generator; {generator}")
-    _check_arguments(where, function, arguments)
-
-
-def _check_arguments(where: str, function: Any, arguments: int) -> None:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some builtins have none; the first record will tell
-        return
-    try:
-        signature.bind(*[None] * arguments)
-    except TypeError as error:
+    if fault := call_fault(function, arguments):
         plural = "argument" if arguments == 1 else "arguments"
-        raise GraphError(
-            f"{where} calls its function with {arguments} {plural}, but "
-            f"{name_of(function)}{signature} does not take that: {error}"
-        ) from None
+        raise GraphError(f"{where} calls its function with {arguments} {plural}, but {fault}")

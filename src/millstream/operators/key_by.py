@@ -31,6 +31,15 @@ class KeyBy(RowOperator):
         """Return the user's function, if it is one."""
         return (self.key,) if callable(self.key) and not isinstance(self.key, Expr) else ()
 
+    def keyed_by(self) -> str:
+        """Return the key as expressions; of a function only that it is one: its name is code."""
+        if isinstance(self.key, Expr):
+            return self.key.describe()
+        if not isinstance(self.key, tuple):
+            return "a function"
+        parts = [col(name).describe() for name in self.key]
+        return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
     def options(self) -> Mapping[str, Any]:
         """Return the fields, the expression or the function's name."""
         return {"key": list(self.key) if isinstance(self.key, tuple) else option_of(self.key)}

@@ -12,6 +12,7 @@ from millstream.core.function_kind import is_generator
 from millstream.core.job_graph import OperatorKind, StateSpec
 from millstream.core.operator import KeyedProcessFunction, ProcessContext
 from millstream.core.state import find_states
+from millstream.core.wording import shown
 from millstream.operators.definition import RowOperator
 from millstream.operators.key_by import KeyBy
 from millstream.operators.loop import Loop, StateStore
@@ -60,12 +61,14 @@ class Process(RowOperator):
         loop.prologue(f"{name}.side_outputs = {{{sides}}}")
         loop.line(f"{name}.current_key = {key}")
         call = f"{loop.bind(function.process_element)}({record}, {name})"
+        made = loop.bind(live.made)
+        take = f"out.extend({made}); {made}.clear()"
+        loop.epilogue(take)
         if is_generator(function.process_element):
-            loop.prologue(f"{name}.collect = out.append")  # in order with what it yields
+            loop.line(f"if {made}: {take}")  # in order with what it yields
             loop.for_each(call)
+            loop.line(f"if {made}: {take}")
         else:
-            made = loop.bind(live.made)
-            loop.epilogue(f"out.extend({made}); {made}.clear()")
             loop.emits_main = False  # it appends to the output itself
             loop.line(f"r = {call}")
             loop.line(f"if r is not None: {loop.bind(_returned)}(r)")
@@ -100,23 +103,27 @@ class LiveProcess:
             RecordError: it emitted something.
         """
         self.function.open(self.ctx)
-        self._check("open")
+        self._check("open()")
 
-    def close(self) -> None:
+    def close(self, *, at_end: bool) -> None:
         """Close the user's function.
 
+        Args:
+            at_end: the input has ended; else a record failed, or the run was cancelled.
+
         Raises:
-            RecordError: it emitted something.
+            RecordError: it emitted something, or somebody did since the last record.
         """
+        if at_end:
+            self._check("another thread")
         self.made.clear()  # of a record that failed
         self.function.close()
-        self._check("close")
+        self._check("close()")
 
-    def _check(self, method: str) -> None:
+    def _check(self, where: str) -> None:
         if self.made:
             raise RecordError(
-                f"collect({self.made[0]!r}) outside process_element: emit only from there, not "
-                f"in {method}()"
+                f"collect({shown(self.made[0])}) in {where}: emit only in process_element"
             )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.core.job_graph import OperatorKind, StateSpec
+from millstream.core.stable_repr import stable_repr
 from millstream.operators.definition import RowOperator, option_of
 from millstream.operators.key_by import KeyBy
 from millstream.operators.loop import MISSING, Loop
@@ -40,7 +41,7 @@ class Reduce(RowOperator):
     def options(self) -> Mapping[str, Any]:
         """Return the function's name and the initial value."""
         named = {"function": option_of(self.function)}
-        return named if self.initial is MISSING else {**named, "initial": repr(self.initial)}
+        return named if self.initial is MISSING else {**named, "initial": stable_repr(self.initial)}
 
     def write(self, loop: Loop) -> None:
         """Write ``table[k] = v = function(table.get(k), v)``."""

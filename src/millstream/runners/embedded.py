@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from millstream.core.errors import ConfigError, MillstreamError
 from millstream.core.job_result import JobResult
 from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
 from millstream.core.settings import EngineSettings
+from millstream.core.sink import AnySink
+from millstream.core.source import AnySource
+from millstream.core.wording import said
 from millstream.engine.run import JobRun
 from millstream.engine.supervisor import Supervisor
 from millstream.operators.endpoints import SinkOperator, SourceOperator
@@ -20,7 +26,11 @@ class Execution:
         self._supervisor = supervisor
 
     def start(self) -> None:
-        """Start the job; without it, ``wait`` does."""
+        """Start the job; without it, ``wait`` does.
+
+        Raises:
+            RuntimeError: it was started before; ``ms.start`` makes another execution.
+        """
         self._run.start()
 
     def cancel(self) -> None:
@@ -38,7 +48,11 @@ class Execution:
         return self._run.wait(0)
 
     def result(self) -> JobResult:
-        """Return how the job ended; only once it has."""
+        """Return how the job ended.
+
+        Raises:
+            RuntimeError: it has not ended.
+        """
         return self._run.result()
 
     def wait(self) -> JobResult:
@@ -69,11 +83,11 @@ class EmbeddedRunner:
         Raises:
             ConfigError: a source or a sink finds that it cannot run; nothing was started.
         """
-        for definition in program.definitions.values():
+        for uid, definition in program.definitions.items():
             if isinstance(definition, SourceOperator):
-                definition.source.validate()
+                _validate(f"source {uid!r}", definition.source)
             elif isinstance(definition, SinkOperator):
-                definition.sink.validate()
+                _validate(f"sink {uid!r}", definition.sink)
         run = JobRun(
             program,
             settings,
@@ -82,3 +96,18 @@ class EmbeddedRunner:
             states=MemoryStateBackend(),
         )
         return Execution(run, Supervisor(run, settings, self._clock))
+
+
+def _validate(what: str, part: AnySource | AnySink) -> None:
+    """Let it check the outside world; whatever it raises means that the job cannot run."""
+    try:
+        part.validate()
+    except MillstreamError:
+        raise
+    except Exception as error:  # the user may raise anything
+        here = error.__traceback__
+        trace = here.tb_next if here and here.tb_next else here  # its own line, not ours
+        at = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+        raise ConfigError(
+            f"{what} cannot run: {type(part).__name__}.validate failed at {at}: {said(error)}"
+        ) from error

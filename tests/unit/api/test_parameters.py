@@ -321,10 +321,14 @@ def untyped_job() -> Any:
     return ms.Job("job")
 
 
+def untyped_stream() -> Any:
+    return stream()
+
+
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: stream().sink(print, uid="out", colour="red"),
+        lambda: untyped_stream().sink(print, uid="out", colour="red"),
         lambda: untyped_job().source(endless, uid="in", stop=3),
         lambda: ms.Job("job").source("sequence", stop=3, uid="in", boundedness="unbounded"),
         lambda: untyped_job().source(

@@ -227,7 +227,7 @@ def test_records_are_emitted_only_from_process_element() -> None:
     error = failure(lambda s: s.key_by(ms.it).process(Early(), uid="early"), [1])
     assert isinstance(error, OperatorError)
     assert "operator 'early': open() failed" in str(error)
-    assert "collect(1) outside process_element: emit only from there" in str(error)
+    assert "collect(1) in open(): emit only in process_element" in str(error)
 
 
 @pytest.mark.parametrize("use", ["value", "update"])

@@ -64,6 +64,27 @@ class WaitingToOpen(ms.KeyedProcessFunction[Any, Any]):
         pass
 
 
+class YieldingToOpen(ms.KeyedProcessFunction[Any, Any]):
+    def open(self, ctx: Any) -> Any:
+        yield
+
+    def process_element(self, value: Any, ctx: Any) -> None:
+        pass
+
+
+class YieldingToClose(ms.KeyedProcessFunction[Any, Any]):
+    def process_element(self, value: Any, ctx: Any) -> None:
+        pass
+
+    def close(self) -> Any:
+        yield
+
+
+class Contextless(ms.KeyedProcessFunction[Any, Any]):
+    def process_element(self, value: Any) -> None:  # type: ignore[override]
+        pass
+
+
 # Typed as Any: these calls are wrong on purpose.
 Build = Callable[[Any], object]
 WAITING = (waits, Waiting(), Waiting().method, functools.partial(waits))
@@ -98,6 +119,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("process", WaitingProcess, IN_ENGINE),
     ("process", YieldingAndWaitingProcess, IN_ENGINE),
     ("process", WaitingToOpen, IN_ENGINE),
+    ("process", YieldingToOpen, "YieldingToOpen.open yields, so calling it would do nothing; emit"),
+    ("process", YieldingToClose, "YieldingToClose.close yields, so calling it would do nothing; "),
+    ("process", Contextless, "process_element is called as process_element(value, ctx), but"),
     *((name, yields_and_waits, AS_LIST) for name in ("map", "filter", "flat_map", "map_async")),
     ("map_async", yields, "use map for plain functions"),
     ("map_async", str, "use map for plain functions"),
@@ -212,7 +236,7 @@ def test_a_process_function_is_an_instance() -> None:
             pass
 
     assert "pass an instance: Passing()" in refusal(
-        lambda s: s.key_by("a").process(Passing, uid="p")  # type: ignore[arg-type]
+        lambda s: s.key_by("a").process(Passing, uid="p")  # type: ignore[call-overload]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
-from millstream.core.errors import GraphError
+from millstream.core.errors import ConfigError, GraphError
 from tests.unit.api.jobs import begun, refusal, stream
 
 # Typed as Any: these calls are wrong on purpose.
@@ -116,12 +117,15 @@ def test_the_name_of_a_function_key_is_taken_as_well() -> None:
     refused_with(lambda s: s.key_by(str).aggregate(key=ms.count(), uid="a"), "'key' is the name")
 
 
+@pytest.mark.parametrize("boundedness", [ms.Boundedness.UNBOUNDED, "unbounded"])
 @pytest.mark.parametrize(
     "behind", [lambda s: s, lambda s: s.map(str), lambda s: s.union(s.map(str))]
 )
-def test_a_final_result_of_an_unbounded_source_is_refused(behind: Build) -> None:
+def test_a_final_result_of_an_unbounded_source_is_refused(
+    behind: Build, boundedness: ms.Boundedness | str
+) -> None:
     job = ms.Job("job")
-    numbers: Any = job.source(endless, uid="clicks", boundedness=ms.Boundedness.UNBOUNDED)
+    numbers: Any = job.source(endless, uid="clicks", boundedness=boundedness)
     message = "emit='final' waits for the end of the input, but source 'clicks' is unbounded"
     with pytest.raises(GraphError, match=message):
         behind(numbers).key_by("a").aggregate(ms.count(), emit="final", uid="n")  # type: ignore[attr-defined]
@@ -134,7 +138,7 @@ UNIONS: list[tuple[Build, str]] = [
     (lambda s: s.union(s.map(str), s.map(str).union(s), s), "the same stream is named twice"),
     (lambda s: s.union([s]), r"expected a Stream; got \[.*did you forget to unpack it\?"),
     (lambda s: s.union(s.split(str, "a", "b")), "did you forget to unpack it"),
-    (lambda s: s.union(s.key_by("a")), "expected a Stream; got KeyedStream"),
+    (lambda s: s.union(s.key_by("a")), "got KeyedStream.*: unite the streams first, and key the r"),
     (lambda s: s.union(None), "expected a Stream; got None"),
     (lambda s: s.union(ms.Job("job")), "expected a Stream; got Job"),
 ]
@@ -143,6 +147,29 @@ UNIONS: list[tuple[Build, str]] = [
 @pytest.mark.parametrize(("build", "message"), UNIONS)
 def test_unions_that_are_refused(build: Build, message: str) -> None:
     refused_with(build, message)
+
+
+@pytest.mark.parametrize("name", ["reduce", "aggregate", "process"])
+def test_what_needs_a_key_says_so_on_a_stream_without_one(name: str) -> None:
+    with pytest.raises(
+        AttributeError, match=rf"'{name}'; it needs a key: .key_by\(…\).{name}\(…\)"
+    ):
+        getattr(stream(), name)
+
+
+@pytest.mark.parametrize("name", ["map", "filter", "flat_map", "map_async", "sink", "key_by"])
+def test_what_a_keyed_stream_does_not_have_says_what_it_has(name: str) -> None:
+    message = f"no '{name}', only reduce, aggregate, process: call {name} before key_by, or on the"
+    with pytest.raises(AttributeError, match=message):
+        getattr(stream().key_by("a"), name)
+
+
+def test_a_name_that_no_stream_has_is_a_plain_attribute_error() -> None:
+    for each in (stream(), stream().key_by("a")):
+        with pytest.raises(AttributeError, match=r"has no 'window'$"):
+            each.window  # type: ignore[union-attr]  # noqa: B018
+        assert not hasattr(each, "__wrapped__")
+        assert copy.copy(each)._place == each._place
 
 
 def test_a_stream_of_another_job_is_refused_even_if_that_has_the_same_name() -> None:
@@ -177,3 +204,13 @@ def test_each_stream_of_a_split_must_be_used() -> None:
     message = r"'parts' at test_refused_options\.py:\d+: its side output 'b' leads nowhere"
     with pytest.raises(GraphError, match=message):
         ms.run(job)
+
+
+@pytest.mark.parametrize("bounds", ["endless", "", True, 1, "UNBOUNDED"])
+def test_boundedness_is_one_of_two(bounds: Any) -> None:
+    message = (
+        r"source 'in' at test_refused_options\.py:\d+ \(job 'job'\): boundedness: expected one of "
+        "'bounded', 'unbounded'; got"
+    )
+    with pytest.raises(ConfigError, match=message):
+        ms.Job("job").source(endless, uid="in", boundedness=bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,37 @@ def test_a_uid_is_a_text(uid: Any) -> None:
             call(stream(), uid)
 
 
+@pytest.mark.parametrize(
+    ("uid", "fault"),
+    [
+        (" a", "must not begin or end with white space; got ' a', write 'a'"),
+        ("a\n", "must not begin or end with white space; got 'a\\n', write 'a'"),
+        ("a\u3000", "must not begin or end with white space"),
+        ("a\nb", "must be one line without control characters; got 'a\\nb'"),
+        ("a\0b", "must be one line without control characters; got 'a\\x00b'"),
+        ("a\x1b[31mb", "must be one line without control characters"),
+        ("a\x85b", "must be one line without control characters"),
+        ("a\u2028b", "must be one line without control characters"),
+        ("a\ud800b", "must be one line without control characters"),
+    ],
+)
+def test_a_uid_and_a_job_are_named_in_one_line_of_what_can_be_shown(uid: str, fault: str) -> None:
+    for call in (*STATEFUL.values(), *STATELESS.values()):
+        with pytest.raises(GraphError, match=rf" at test_uid\.py:\d+ .*: uid {re.escape(fault)}"):
+            call(stream(), uid)
+    with pytest.raises(ConfigError, match=rf"Job\(name\): the name {re.escape(fault)}"):
+        ms.Job(uid)
+
+
+@pytest.mark.parametrize(
+    "uid", ["a b", "größe", "客户", "a/b:c", "\u0645\u06cc\u200c\u0634\u0648\u062f", "👩\u200d🚀"]
+)
+def test_any_other_text_is_a_uid_and_a_job_name(uid: str) -> None:
+    for call in (*STATEFUL.values(), *STATELESS.values()):
+        call(stream(), uid)
+    assert ms.Job(uid).name == uid
+
+
 @pytest.mark.parametrize("call", [*STATEFUL.values(), *STATELESS.values()])
 def test_a_uid_is_used_once_in_a_job(call: Call) -> None:
     with pytest.raises(GraphError, match=r"'in' is used twice: by source at jobs\.py"):
@@ -100,7 +132,7 @@ def test_fingerprint_leaves_out_the_names_of_functions_and_lines_but_not_uids() 
     assert fingerprint(str, "mapped") != fingerprint(str, "renamed")
 
 
-def test_fingerprint_counts_the_display_name_of_an_operator_without_uid() -> None:
+def test_fingerprint_counts_an_operator_without_uid_by_its_kind_and_place() -> None:
     """A stateless operator that comes or goes changes the structure, so it may not be silent."""
 
     def fingerprint(*operators: str) -> str:

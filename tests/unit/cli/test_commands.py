@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
-from millstream.cli.commands import explain_job, run_job, version_text
+from millstream.cli.commands import explain_job, run_job, show_version
 from millstream.core.errors import ConfigError, InconsistentError, InternalError, SinkError
 
 
@@ -47,7 +47,10 @@ def test_a_failing_function_shows_its_own_traceback_first_and_then_the_error(
 
     code, _, err = ended(lambda: run_job(lambda: job_of(divides_by_zero)), capsys)
     assert code == 1
-    assert "in divides_by_zero\n    return 1 / (n - 2)" in err
+    shown = err.partition("Traceback (most recent call last):\n")[2]
+    first, second = shown.splitlines()[:2]
+    assert first.endswith("in divides_by_zero")  # no frame of ours before it
+    assert second == "    return 1 / (n - 2)"
     last = "error: operator 'mapped' failed on record 2 at "
     assert err.index("orders: FAILED") < err.index("ZeroDivisionError") < err.index(last)
 
@@ -68,12 +71,49 @@ def test_what_is_the_users_to_fix_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("command", [run_job, lambda load: explain_job(load, "text")])
-def test_an_error_of_the_job_file_itself_passes_through(command: Any) -> None:
+def test_an_error_of_the_job_file_itself_is_shown_without_our_frames(
+    command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken() -> ms.Job:
         raise LookupError("in the user's file")
 
-    with pytest.raises(LookupError, match="in the user's file"):
-        command(broken)
+    code, out, err = ended(lambda: command(broken), capsys)
+    assert (code, out) == (1, "")
+    first, second, *_, last = err.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert second.endswith("in broken")
+    assert last == "LookupError: in the user's file"
+
+
+@pytest.mark.parametrize("command", [run_job, lambda load: explain_job(load, "text")])
+def test_an_error_of_a_description_is_shown_without_our_frames(
+    command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Described(ms.Sink[int]):
+        def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+            pass
+
+        def describe(self) -> dict[str, object]:
+            raise LookupError("no such option")
+
+    job = ms.Job("orders")
+    job.source("sequence", stop=3, uid="n").sink(Described(), uid="out")
+    code, _, err = ended(lambda: command(lambda: job), capsys)
+    assert code == 1
+    assert err.splitlines()[1].endswith("in describe")
+    assert err.endswith("LookupError: no such option\n")
+
+
+def test_an_error_of_ours_that_has_no_line_of_the_users_is_its_message_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = ms.Job("orders")
+    doubled = job.source("sequence", stop=3, uid="n").map(ms.col("amount") * 2, uid="doubled")
+    doubled.sink("console", uid="screen")
+    code, _, err = ended(lambda: run_job(lambda: job), capsys)
+    assert code == 1
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("error: operator 'doubled' failed on record 0 at ")
 
 
 class Failing(ms.Sink[int]):
@@ -139,7 +179,9 @@ def test_explain_refuses_an_unknown_format_with_those_there_are(
     assert "svg" in err
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    name, number = version_text().split()
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ended(show_version, capsys)
+    name, number = out.split()
+    assert (code, err) == (0, "")
     assert name == "millstream"
     assert number[0].isdigit()

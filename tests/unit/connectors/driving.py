@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from millstream.core.codec import Lines
+from millstream.core.codec import Decoder, Lines
 from millstream.core.sink import Sink, SinkContext
 from millstream.core.source import BatchSource
 
@@ -33,19 +33,24 @@ def records(source: BatchSource[Any], position: Any = None) -> list[Any]:
 def decoded(source: BatchSource[Any], raw: Sequence[Any]) -> list[Any]:
     """Return the records in a batch: a block at once where that works, else one by one."""
     decoder = source.decoder
-    if decoder is not None and decoder.skips_blank_lines:
-        raw = Lines.of([line for line in raw if line.strip()])
     if decoder is None:
         return list(raw)
-    if isinstance(raw, Lines):
-        try:
-            whole = decoder.decode_block(raw)
-        except Exception:  # noqa: BLE001  # found again below, as the engine does
-            whole = None
-        if whole is not None:
-            assert len(whole) == len(raw)
-            return whole
-    return [decoder.decode(record) for record in raw]
+    whole = _at_once(decoder, raw)
+    if whole is None and decoder.skips_blank_lines:
+        raw = Lines.of([line for line in raw if line.strip()])
+        whole = _at_once(decoder, raw)
+    return [decoder.decode(record) for record in raw] if whole is None else whole
+
+
+def _at_once(decoder: Decoder[Any], raw: Sequence[Any]) -> list[Any] | None:
+    if not isinstance(raw, Lines):
+        return None
+    try:
+        whole = decoder.decode_block(raw)
+    except Exception:  # noqa: BLE001  # found again line by line, as the engine does
+        return None
+    assert whole is None or len(whole) == len(raw)
+    return whole
 
 
 def one_by_one(source: BatchSource[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -147,7 +148,11 @@ def test_a_position_is_the_offset_of_the_next_row(tmp_path: Path) -> None:
 def test_a_position_without_a_line_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("a\n1\n2\n")
-    assert records(csv.source(path), {"path": str(path), "offset": 4}) == [{"a": "2"}]
+    position = {"path": str(path), "offset": 4}
+    assert records(csv.source(path), position) == [{"a": "2"}]
+    path.write_text("a\n1\n2,3\n")
+    with pytest.raises(DecodeError, match=r"data.csv, a row has 2 cells"):
+        records(csv.source(path), position)
 
 
 def test_null_values_become_none(tmp_path: Path) -> None:
@@ -225,14 +230,14 @@ def test_an_iterator_of_rows_knows_how_far_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3\n", r"CSV line 3 has 1 cells, but the header has 2; got b'3'"),
-        ("a,b\n\n1,2,3\n", "CSV line 3 has 3 cells"),
-        ('a,b\n"1\n1",2\n"3\n"\n', "CSV line 4 has 1 cells"),
-        ("a,b\n1,\udcff\n", "CSV line 2: 'utf-8' codec can't decode byte 0xff"),
-        ('a,b\n"1",\udcff\n', "CSV line 2: 'utf-8' codec can't decode byte 0xff"),
-        ("a,b\n1\r2,3\n", "CSV line 2: new-line character seen in unquoted field"),
-        ('a,b\n"1",2\n\n1\r2,"3"\n', "CSV line 4: new-line character seen in unquoted field"),
-        ('a,b\n"1",' + "x" * 200_000 + "\n", r"CSV line 2: field larger than field limit"),
+        ("a,b\n1,2\n3\n", r"data.csv, line 3 has 1 cells, but the header has 2; got b'3'"),
+        ("a,b\n\n1,2,3\n", "data.csv, line 3 has 3 cells"),
+        ('a,b\n"1\n1",2\n"3\n"\n', "data.csv, line 4 has 1 cells"),
+        ("a,b\n1,\udcff\n", "data.csv, line 2: 'utf-8' codec can't decode byte 0xff"),
+        ('a,b\n"1",\udcff\n', "data.csv, line 2: 'utf-8' codec can't decode byte 0xff"),
+        ("a,b\n1\r2,3\n", "data.csv, line 2: new-line character seen in unquoted field"),
+        ('a,b\n"1",2\n\n1\r2,"3"\n', "data.csv, line 4: new-line character seen in unquoted field"),
+        ('a,b\n"1",' + "x" * 200_000 + "\n", r"data.csv, line 2: field larger than field limit"),
     ],
 )
 def test_a_malformed_row_is_named_and_the_others_are_good(
@@ -332,6 +337,22 @@ def test_the_header_given_is_written_also_without_records(tmp_path: Path) -> Non
     assert path.read_text() == "y,x\n"
     write(csv.sink(path), [])
     assert path.read_text() == ""
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    unit_price: float
+    id: int
+
+
+def test_a_record_type_gives_the_header_also_without_records(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    write(csv.sink(path, Renamed), [])
+    assert path.read_text() == "unitPrice,id\n"
+    write(csv.sink(path, Point), [[Point(1.0, 2)]])
+    assert path.read_text() == "x,y\n1.0,2\n"
+    for wrong in (int, dict, Plain):
+        with pytest.raises(ConfigError, match=r"fields= takes names, a msgspec.Struct or a datacl"):
+            csv.sink(path, wrong)
 
 
 @pytest.mark.parametrize(

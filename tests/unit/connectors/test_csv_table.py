@@ -151,11 +151,11 @@ def test_a_column_twice_is_refused_only_where_it_is_read(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("AA,x,1", r"CSV line 3, column 'delay': expected float \| None, got 'x' \(Expected"),
+        ("AA,x,1", r"data.csv, line 3, column 'delay': expected float \| None, got 'x' \(Expected"),
         ("AA,1,", r"column 'distance': '' is null, which int does not allow; write int \| None"),
         ("AA,1,1_000", "column 'distance': expected int, got '1_000'"),
         ("AA,1,1.5", "column 'distance': expected int, got '1.5'"),
-        ("AA,1", "CSV line 3 has 2 cells, but the header has 3"),
+        ("AA,1", "data.csv, line 3 has 2 cells, but the header has 3"),
     ],
 )
 def test_a_wrong_value_is_named_with_line_and_column(
@@ -168,7 +168,7 @@ def test_a_wrong_value_is_named_with_line_and_column(
 
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [("-1", "Expected `int` >= 0"), ("13", "CSV line 2: thirteen is not served; got b'13'")],
+    [("-1", "Expected `int` >= 0"), ("13", "data.csv, line 2: thirteen is not served; got b'13'")],
 )
 def test_the_types_own_rules_hold(tmp_path: Path, cell: str, message: str) -> None:
     with pytest.raises(DecodeError, match=message):

@@ -1,8 +1,6 @@
-"""Blocks of whole lines, and results that appear whole."""
+"""Blocks of whole lines."""
 
-import errno
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millstream.connectors import files
-from millstream.connectors.files import AtomicFile, BlockReader
-from millstream.core.errors import ConfigError, SinkError, SourceError
+from millstream.connectors.files import BlockReader
+from millstream.core.errors import ConfigError, SourceError
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -129,6 +127,17 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         opened(path)
 
 
+def test_a_path_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"a\n")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ConfigError, match=r"cannot open '.*loop': Too many levels of symbolic"):
+        opened(tmp_path / "loop")
+    with pytest.raises(ConfigError, match=r"cannot open 'x+': File name too long"):
+        opened(Path("x" * 300))
+    with pytest.raises(ConfigError, match=r"there is no file '.*text/below'"):
+        opened(tmp_path / "text" / "below")
+
+
 def test_a_file_that_vanishes_as_it_is_opened_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,86 +179,3 @@ def test_a_last_line_that_grew_after_it_was_read_is_no_new_line(tmp_path: Path) 
     with pytest.raises(ConfigError, match="was unfinished when it was read and has grown since"):
         reader.check_position({"path": str(path), "offset": 5})
     reader.close()
-
-
-# -- writing --------------------------------------------------------------------------------------
-
-
-def test_a_file_appears_whole_and_only_when_finished(tmp_path: Path) -> None:
-    path = tmp_path / "out.txt"
-    path.write_text("old")
-    file = AtomicFile(path, "test sink")
-    file.write(b"new")
-    file.flush()
-    (temporary,) = tmp_path.glob(".out.txt.*.tmp")
-    assert temporary.read_bytes() == b"new"
-    assert path.read_text() == "old"
-    file.finish()
-    assert path.read_text() == "new"
-    file.close()
-    assert os.listdir(tmp_path) == ["out.txt"]
-
-
-def test_closing_before_the_end_leaves_nothing(tmp_path: Path) -> None:
-    file = AtomicFile(tmp_path / "out.txt", "test sink")
-    file.write(b"half")
-    file.close()
-    file.close()
-    assert os.listdir(tmp_path) == []
-
-
-def test_others_may_read_the_result_as_umask_says(tmp_path: Path) -> None:
-    old = os.umask(0o022)
-    try:
-        file = AtomicFile(tmp_path / "out.txt", "test sink")
-        file.finish()
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE((tmp_path / "out.txt").stat().st_mode) == 0o644
-
-
-def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "data" / "real")
-    file = AtomicFile(link, "test sink")
-    file.write(b"new")
-    file.finish()
-    assert link.is_symlink()
-    assert (tmp_path / "data" / "real").read_bytes() == b"new"
-
-
-def test_a_name_of_full_length_is_possible(tmp_path: Path) -> None:
-    path = tmp_path / ("é" * 127)
-    file = AtomicFile(path, "test sink")
-    file.finish()
-    assert path.exists()
-
-
-def test_a_folder_that_is_not_there_or_not_writable_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ConfigError, match=r"there is no folder .*make it first"):
-        AtomicFile(tmp_path / "no" / "out", "test sink")
-    with pytest.raises(ConfigError, match="is a folder"):
-        AtomicFile(tmp_path, "test sink")
-    with pytest.raises(ConfigError, match="no regular file; for the screen use console"):
-        AtomicFile(Path("/dev/null"), "test sink")
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ConfigError, match="no permission to write in"):
-        AtomicFile(tmp_path / "out", "test sink")
-
-
-def test_a_full_disk_is_named_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    file = AtomicFile(tmp_path / "out", "test sink")
-    file.write(b"data")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SinkError, match=r"test sink: cannot write .*: No space left on device"):
-        file.finish()
-    file.close()
-    assert os.listdir(tmp_path) == []

@@ -23,6 +23,7 @@ from tests.unit.connectors.driving import (
     CONTEXT,
     assert_resumes_everywhere,
     batches,
+    decoded,
     one_by_one,
     records,
     write,
@@ -127,9 +128,9 @@ def test_a_position_is_the_offset_of_the_next_line(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text("1\n22\n\n333")
     assert list(batches(small_reads(path, 4))) == [
-        ([1], {"path": str(path), "offset": 2}),
-        ([22], {"path": str(path), "offset": 6}),
-        ([333], {"path": str(path), "offset": 9}),
+        ([1], {"path": str(path), "offset": 2, "line": 2}),
+        ([22], {"path": str(path), "offset": 6, "line": 4}),
+        ([333], {"path": str(path), "offset": 9, "line": 5}),
     ]
 
 
@@ -149,6 +150,45 @@ def test_a_line_that_is_no_json_is_shown(tmp_path: Path) -> None:
         records(jsonl.source(path))
 
 
+@pytest.mark.parametrize("kind", [Order, str])
+@pytest.mark.parametrize("before", [0, 5, 3000])
+@pytest.mark.parametrize("blank", ["", "\n\n"])
+def test_a_bad_line_is_named_with_file_and_number(
+    tmp_path: Path, kind: Any, before: int, blank: str
+) -> None:
+    path = tmp_path / "data.jsonl"
+    good = b'{"id": 1}\r\n'
+    path.write_bytes(good * before + blank.encode() + b"\xff\n" + good)
+    number = before + len(blank) + 1
+    with pytest.raises(DecodeError, match=rf"^{path}, line {number:,}: not "):
+        records(jsonl.source(path, kind))
+    resumed = {"path": str(path), "offset": len(good) * before, "line": before + 1}
+    with pytest.raises(DecodeError, match=rf"^{path}, line {number:,}: not "):
+        records(jsonl.source(path, kind), resumed)
+    del resumed["line"]
+    with pytest.raises(DecodeError, match=r"^not "):
+        records(jsonl.source(path, kind), resumed)
+
+
+def test_a_line_keeps_its_number_where_a_block_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("1\n2\n3\n4\nx\n6\n")
+    source = jsonl.source(path)
+    source.open()
+    ((lines, _),) = source.read(None)
+    source.close()
+    assert lines[0] == b"1"
+    for part in (lines[2:], lines[1:5][2:], lines[::-1]):
+        with pytest.raises(DecodeError, match=r"data.jsonl, line 5: not the expected JSON"):
+            decoded(source, part)
+
+
+def test_lines_that_are_the_records_are_plain_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b"\xff\n")
+    assert [type(line) for line in records(jsonl.source(path, bytes))] == [bytes]
+
+
 def test_validate_sees_a_missing_file_before_the_run(tmp_path: Path) -> None:
     source = jsonl.source(tmp_path / "no.jsonl")
     with pytest.raises(ConfigError, match="jsonl source: there is no file"):
@@ -163,6 +203,9 @@ def test_validate_sees_a_missing_file_before_the_run(tmp_path: Path) -> None:
         ({"path": 5}, "jsonl source: path= takes the path of a file"),
         ({"path": ""}, "path= takes the path of a file"),
         ({"path": b"x"}, "path= takes the path of a file"),
+        ({"path": "folder/"}, "path= takes the path of a file"),
+        ({"path": "\ud800"}, "path= takes the path of a file"),
+        ({"path": "a\0b"}, "path= takes the path of a file"),
         ({"path": "x.jsonl.gz"}, "path= takes an uncompressed file"),
         ({"path": "x", "type": "Order"}, "type= takes a type that msgspec can decode JSON into"),
     ],

@@ -25,6 +25,7 @@ NEITHER_IS_JOB = TWO.replace("job =", "orders =").replace("job.", "orders.")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "__init__.py").write_text(JOB)
     (tmp_path / "pack" / "inner.py").write_text(TWO)
@@ -78,14 +79,18 @@ def test_a_job_is_found_by_its_absolute_path(folder: Path, monkeypatch: pytest.M
         ("pack.missing:job", r"no module 'pack\.missing'"),
         ("missing.inner", r"no module 'missing\.inner'"),
         ("./pack", "no module './pack'"),
-        (".", r"no module '\.'"),
+        (".", r"'\.' is a folder; name a job file in it: job\.py"),
+        ("folder/", r"'folder/' is a folder; name a job file in it: folder/job\.py"),
+        ("folder", "'folder' is a folder"),
         ("..my_job", r"no module '\.\.my_job'"),
         ("pack/", "no module 'pack/'"),
         ("a b", "no module 'a b'"),
         ("empty.py", r"'empty\.py' defines no job; write job = millstream\.Job\('name'\)"),
         ("json", "'json' defines no job"),
         ("neither.py", r"several jobs; name one: neither\.py:orders, neither\.py:other"),
-        ("my_job.py:orders", r"'my_job\.py:orders': 'orders' is not there, not a Job"),
+        ("my_job.py:orders", r"'my_job\.py:orders': 'orders' is not there; jobs in it: job$"),
+        ("neither.py:job", r"'neither\.py:job': 'job' is not there; jobs in it: orders, other$"),
+        ("empty.py:job", r"'empty\.py:job': 'job' is not there$"),
         ("my_job.py:ms", r"'ms' is a module, not a Job"),
         ("my_job.py:a:b", "'a:b' is not there"),
     ],
@@ -126,8 +131,12 @@ def test_an_error_inside_the_file_passes_through_as_it_is(
     folder: Path, text: str, error: type[BaseException], reference: str
 ) -> None:
     (folder / "broken.py").write_text(text)
-    with pytest.raises(error):
+    with pytest.raises(error) as raised:
         load_job(reference)
+    if issubclass(error, Exception):
+        file = reference.removesuffix(":job")
+        note = f"{file!r} failed while it was being loaded; no job was started"
+        assert raised.value.__notes__ == [note]
     assert "broken" not in sys.modules
 
 

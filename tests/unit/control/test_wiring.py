@@ -76,6 +76,48 @@ def test_run_raises_what_made_the_job_fail_and_start_keeps_it_in_the_result() ->
     assert "not reconciled" in result.report()
 
 
+class Wrong(ms.Sink[int]):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def validate(self) -> None:
+        raise self.error
+
+    def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+        raise AssertionError
+
+
+class WrongSource(ms.BatchSource[int]):
+    def validate(self) -> None:
+        raise LookupError("no such topic")
+
+    def read(self, position: Any) -> Iterator[tuple[list[int], Any]]:
+        raise AssertionError
+
+
+def test_whatever_a_check_raises_means_that_the_job_cannot_run() -> None:
+    job = ms.Job("wrong")
+    job.source("sequence", stop=3, uid="in").sink(Wrong(OSError("no such server")), uid="out")
+    message = (
+        r"sink 'out' cannot run: Wrong\.validate failed at test_wiring\.py:\d+: OSError: no such"
+    )
+    for call in (ms.run, ms.start):
+        with pytest.raises(ConfigError, match=message) as refused:
+            call(job)
+        assert isinstance(refused.value.__cause__, OSError)
+    other = ms.Job("wrong")
+    other.source(WrongSource(), uid="in").sink("blackhole", uid="out")
+    with pytest.raises(ConfigError, match=r"source 'in' cannot run: .*LookupError: no such topic"):
+        ms.run(other)
+
+
+def test_what_a_check_says_with_an_error_of_ours_is_left_as_it_is() -> None:
+    job = ms.Job("wrong")
+    job.source("sequence", stop=3, uid="in").sink(Wrong(ConfigError("create it first")), uid="out")
+    with pytest.raises(ConfigError, match=r"^create it first$"):
+        ms.run(job)
+
+
 def test_a_started_job_can_be_cancelled_from_any_thread_more_than_once() -> None:
     execution = ms.start(endless_job())
     threads = [threading.Thread(target=execution.cancel) for _ in range(3)]

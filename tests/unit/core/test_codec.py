@@ -124,6 +124,6 @@ def test_a_block_with_blank_lines_is_left_to_line_by_line() -> None:
 def test_text_is_utf_8() -> None:
     assert text().decode("é€".encode()) == "é€"
     assert text().decode(b"") == ""
-    assert text().decode_block(lines([b"a"])) is None
+    assert text().decode_block(lines([b"a"])) == ["a"]
     with pytest.raises(DecodeError, match=r"not UTF-8 text: .*; got b'\\xff'"):
         text().decode(b"\xff")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from millstream.core.function_kind import (
+    call_fault,
     is_async,
     is_async_generator,
     is_coroutine,
@@ -101,3 +102,16 @@ def test_anything_else_is_plain(value: Any) -> None:
 )
 def test_its_name_is_the_one_a_user_knows(function: Any, name: str) -> None:
     assert name_of(function) == name
+
+
+@pytest.mark.parametrize(
+    "function", [plain, lambda *a: a, lambda a, b=1: a, int, max, Owner().plain]
+)
+def test_no_fault_is_found_with_a_call_that_is_fine_or_that_nobody_can_judge(function: Any) -> None:
+    assert not call_fault(function, 1)
+
+
+def test_a_call_with_other_arguments_says_what_the_function_takes() -> None:
+    expected = "plain(record: 'Any') -> 'Any' does not take that: too many positional arguments"
+    assert call_fault(plain, 2) == expected
+    assert call_fault(plain, 0).endswith("missing a required argument: 'record'")

@@ -138,7 +138,10 @@ def blocks(self: Any, *_: Any) -> None:
     pass
 
 
-@pytest.mark.parametrize("name", ["open", "invoke", "invoke_batch", "flush", "finish", "close"])
+METHODS = ["open", "invoke", "invoke_batch", "flush", "finish", "close"]
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_of_the_other_kind_is_refused(name: str) -> None:
     waiting = type("Mine", (Listing,), {name: waits})()
     with pytest.raises(ConfigError, match=f"Mine.{name} is 'async def', but Sink's methods block"):
@@ -146,6 +149,54 @@ def test_a_method_of_the_other_kind_is_refused(name: str) -> None:
     blocking = type("Mine", (ListingLater,), {name: blocks})()
     with pytest.raises(ConfigError, match=f"Mine.{name} is not 'async def', but AsyncSink's meth"):
         as_sink(blocking)
+
+
+def yields_nothing(self: Any, *_: Any) -> Any:
+    yield
+
+
+async def waits_and_yields(self: Any, *_: Any) -> Any:
+    yield
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_yields_would_do_nothing_and_is_refused(name: str) -> None:
+    yielding = type("Mine", (Listing,), {name: yields_nothing})()
+    message = f"Mine.{name} yields, so calling it would do nothing; a sink emits nothing"
+    with pytest.raises(ConfigError, match=message):
+        as_sink(yielding)
+    for method in (yields_nothing, waits_and_yields):
+        with pytest.raises(ConfigError, match=message):
+            as_sink(type("Mine", (ListingLater,), {name: method})())
+    with pytest.raises(ConfigError, match=f"Mine.{name} is 'async def', but Sink's methods block"):
+        as_sink(type("Mine", (Listing,), {name: waits_and_yields})())
+
+
+@pytest.mark.parametrize("base", [Listing, ListingLater])
+@pytest.mark.parametrize("name", ["validate", "describe"])
+def test_a_check_or_a_description_that_yields_is_refused(base: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"Mine.{name} yields, so calling it would do nothing"):
+        as_sink(type("Mine", (base,), {name: yields_nothing})())
+
+
+async def takes_only_itself_later(self: Any) -> None:
+    pass
+
+
+def takes_only_itself(self: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("open", "ctx"), ("invoke", "value, ctx"), ("invoke_batch", "values, ctx")],
+)
+def test_a_method_without_its_arguments_is_refused_with_how_it_is_called(
+    name: str, call: str
+) -> None:
+    for base, method in ((Listing, takes_only_itself), (ListingLater, takes_only_itself_later)):
+        with pytest.raises(ConfigError, match=rf"Mine\.{name} is called as {name}\({call}\), but"):
+            as_sink(type("Mine", (base,), {name: method})())
 
 
 @pytest.mark.parametrize("base", [Listing, ListingLater])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -68,10 +69,11 @@ def test_a_generator_can_be_said_to_never_end() -> None:
     assert as_source(generator).boundedness is Boundedness.BOUNDED  # each wrapper has its own
 
 
-@pytest.mark.parametrize("boundedness", ["unbounded", "bounded", True, 1])
-def test_boundedness_is_a_member_of_its_enum(boundedness: Any) -> None:
-    with pytest.raises(ConfigError, match=r"boundedness must be Boundedness.BOUNDED or"):
-        as_source(generator, boundedness)
+@pytest.mark.parametrize("boundedness", ["unbounded", True, None])
+def test_the_boundedness_of_a_class_is_a_member_of_its_enum(boundedness: Any) -> None:
+    source = type("Mine", (Batches,), {"boundedness": boundedness})()
+    with pytest.raises(ConfigError, match=r"Mine.boundedness must be Boundedness.BOUNDED or .*got"):
+        as_source(source)
 
 
 @pytest.mark.parametrize("boundedness", list(Boundedness))
@@ -166,6 +168,59 @@ def test_a_method_that_nobody_would_await_is_refused(base: Any, name: str, metho
     source = type("Mine", (base,), {name: method})()
     with pytest.raises(ConfigError, match=f"Mine.{name} is 'async def', but nothing would await"):
         as_source(source)
+
+
+@pytest.mark.parametrize(
+    ("base", "names"),
+    [
+        (Running, ["run", "open", "close", "cancel", "snapshot_state", "restore_state"]),
+        (Batches, ["open", "close", "cancel", "validate", "describe"]),
+        (AsyncBatches, ["open", "close", "validate", "describe"]),
+    ],
+)
+def test_a_method_that_yields_would_do_nothing_and_is_refused(base: Any, names: list[str]) -> None:
+    for name in names:
+        source = type("Mine", (base,), {name: yields})()
+        with pytest.raises(ConfigError, match=f"Mine.{name} yields, so calling it would do nothi"):
+            as_source(source)
+
+
+def test_a_run_that_yields_is_told_of_read_and_of_collect() -> None:
+    source = type("Mine", (Running,), {"run": yields})()
+    message = (
+        r"derive from BatchSource and yield \(records, position\) from read, or emit each "
+        r"record by ctx\.collect"
+    )
+    with pytest.raises(ConfigError, match=message):
+        as_source(source)
+
+
+@pytest.mark.parametrize("name", ["open", "close"])
+def test_a_method_of_an_async_source_that_waits_and_yields_is_refused(name: str) -> None:
+    source = type("Mine", (AsyncBatches,), {name: waits_and_yields})()
+    with pytest.raises(ConfigError, match=f"Mine.{name} yields, so calling it would do nothing"):
+        as_source(source)
+
+
+async def yields_without_position(self: Any) -> Any:
+    yield [1], 1
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "method", "call"),
+    [
+        (Running, "run", lambda self: None, "run(ctx)"),
+        (Running, "restore_state", lambda self: None, "restore_state(state)"),
+        (Running, "cancel", lambda self, reason: None, "cancel()"),
+        (Batches, "read", lambda self: iter([]), "read(position)"),
+        (AsyncBatches, "read", yields_without_position, "read(position)"),
+    ],
+)
+def test_a_method_with_other_arguments_is_refused_with_how_it_is_called(
+    base: Any, name: str, method: Any, call: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"Mine\.{name} is called as {re.escape(call)}, but"):
+        as_source(type("Mine", (base,), {name: method})())
 
 
 @pytest.mark.parametrize("name", ["open", "close"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -134,3 +134,21 @@ def test_a_barrier_passes_every_sink_of_a_run() -> None:
     begun.wait()
     assert begun.run.barriers_passed(1) == {"out", "odd out"}
     assert begun.run.barriers_passed(2) == set()
+
+
+def test_a_sink_may_change_its_list_beside_another_sink() -> None:
+    class Empties(ms.Sink[int]):
+        def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+            raise AssertionError("invoke_batch takes them")
+
+        def invoke_batch(self, values: Sequence[int], ctx: ms.SinkContext) -> None:
+            assert isinstance(values, list)
+            values.clear()
+
+    kept: list[int] = []
+    job = ms.Job("job")
+    stream = job.source(numbers(10_000), uid="in").map(lambda n: n)
+    stream.sink(Empties(), uid="empties")
+    stream.sink(kept.append, uid="keeps")
+    ms.run(job)
+    assert kept == list(range(10_000))

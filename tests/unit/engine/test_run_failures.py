@@ -210,6 +210,43 @@ def test_what_is_no_exception_fails_the_run_as_well() -> None:
         assert not threads()
 
 
+class SpeechlessError(Exception):
+    """Cannot say what is wrong."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def speechless(record: object) -> Any:
+    raise SpeechlessError
+
+
+async def speechless_async(record: object) -> Any:
+    raise SpeechlessError
+
+
+def speechless_source(position: Any) -> Iterator[tuple[list[int], int]]:
+    yield [1], 1
+    raise SpeechlessError
+
+
+@pytest.mark.parametrize(
+    ("at", "build"),
+    [
+        ("in", lambda job: job.source(speechless_source, uid="in")),
+        ("op", lambda job: job.source(numbers(10), uid="in").map(speechless, uid="op")),
+        ("op", lambda job: job.source(numbers(10), uid="in").map_async(speechless_async, uid="op")),
+    ],
+)
+def test_an_error_that_cannot_say_what_it_is_does_not_hide_where(at: str, build: Any) -> None:
+    job = ms.Job("job")
+    build(job).sink(drop, uid="out")
+    error = failure(job)
+    assert error.operator_uid == at
+    assert "SpeechlessError (its message fails with RuntimeError)" in str(error)
+    assert not threads()
+
+
 def test_a_record_that_cannot_be_shown_does_not_hide_the_failure() -> None:
     class Unspeakable:
         def __repr__(self) -> str:

@@ -39,7 +39,12 @@ def test_every_format_tells_fingerprints_and_guarantee(format: str) -> None:
     reason = "replayable, transactional"
     job_graph = replace(optimize(graph), guarantee=Guarantee.EXACTLY_ONCE, guarantee_reason=reason)
     shown = explain(graph, job_graph, format)
-    for part in ("exactly_once", reason, job_graph.fingerprint, job_graph.code_fingerprint):
+    fingerprints = [
+        job_graph.fingerprint,
+        job_graph.state_fingerprint,
+        job_graph.code_fingerprint,
+    ]
+    for part in ("exactly_once", reason, *fingerprints):
         assert part in shown.replace("<br/>", " ")
 
 

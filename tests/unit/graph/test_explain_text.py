@@ -25,7 +25,8 @@ revenue (STREAMING): 6 operators, 3 tasks
     [source+map+filter] → key_by → [window+sink]
 
   delivery   none: no checkpoints: a restart begins again
-  structure  02bef3e521e9f908  (what saved state must fit)
+  structure  c330bf7ef69de582  (operators, edges, keys, states)
+  state      81e7bf3d5f5a27df  (what saved state must fit)
   code       CODE_FINGERPRINT  (shown, but no bar to a resume)
 
 StreamGraph: the operators as written

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 import millstream as ms
 from millstream.core.job_graph import Access, OperatorKind, OperatorSpec, StateSpec
+from millstream.operators.aggregate import AggregateBy
+from millstream.operators.key_by import KeyBy
 
 ME = f"{__name__}:"
 
@@ -169,8 +174,8 @@ def test_an_operator_says_its_options_as_plain_values(
 STATES = {
     "reduce": (StateSpec("value", "reducing", "any"),),
     "reduce from ()": (StateSpec("value", "reducing", "tuple"),),
-    "count": (StateSpec("aggregates", "aggregating", "[count]"),),
-    "final": (StateSpec("aggregates", "aggregating", "[count, max]"),),
+    "count": (StateSpec("aggregates", "aggregating", "count"),),
+    "final": (StateSpec("aggregates", "aggregating", "[n: count, top: max]"),),
     "process": (
         StateSpec("seen", "value", "int"),
         StateSpec("previous", "value", "dict[str, int]"),
@@ -183,6 +188,70 @@ STATES = {
 @pytest.mark.parametrize("uid", STATES)
 def test_a_stateful_operator_says_its_states(specs: dict[str, OperatorSpec], uid: str) -> None:
     assert specs[uid].states == STATES[uid]
+
+
+def layout(emit: Any = "each", **aggregates: Any) -> str:
+    (state,) = AggregateBy(aggregates, emit, KeyBy(("user",), ("user",))).states()
+    return state.type
+
+
+def test_the_type_of_aggregates_is_the_layout_of_their_state() -> None:
+    total, seen = ms.sum("a"), ms.count()
+    assert layout(total=total, n=seen) == "[total: sum, n: count]"
+    assert layout(n=seen, total=total) == "[n: count, total: sum]"
+    assert layout(total=ms.mean("a"), n=seen) == "[total: mean, n: count]"
+    assert layout(amount=total, n=seen) == "[amount: sum, n: count]"
+    assert layout(total=ms.sum("b"), n=seen) == layout(total=total, n=seen)
+    assert layout(**{"a: sum, b": total}) != layout(a=total, b=total)
+
+
+def test_a_number_kept_alone_is_told_from_a_list_of_one() -> None:
+    assert layout(**{"": ms.count()}) == "count"
+    assert layout("final", **{"": ms.count()}) == "[count]"
+    assert layout(**{"": ms.max("a")}) == "[max]"
+
+
+@pytest.mark.parametrize(
+    ("key", "described"),
+    [
+        (("user",), 'col("user")'),
+        (("user", "day"), '(col("user"), col("day"))'),
+        (("user, day",), 'col("user, day")'),
+        (ms.it % 2, "it % 2"),
+        (double, "a function"),
+    ],
+)
+def test_a_key_is_described_as_an_expression(key: Any, described: str) -> None:
+    assert KeyBy(key, ("key",)).spec("key_by-1", None, "").key == described
+
+
+IN_ANY_PROCESS = """
+import millstream as ms
+from millstream.graph.optimizer import optimize
+
+job = ms.Job("job")
+numbers = job.source("sequence", stop=3, uid="in")
+numbers = numbers.filter(ms.col("x").is_in({"a", "b", "c", frozenset("defgh")}))
+numbers = numbers.map(ms.lit({"a", "b", "c", "d", "e"})).filter(lambda x: x in {"a", "b", "c"})
+keyed = numbers.key_by(ms.it.is_in([("k", frozenset("abcde"))]))
+reduced = keyed.reduce(lambda a, b: a, initial=frozenset("abcde"), uid="reduced")
+graph = optimize(job.stream_graph)
+print(graph.fingerprint, graph.state_fingerprint, graph.code_fingerprint)
+"""
+
+
+def test_fingerprints_do_not_depend_on_the_hash_seed() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", IN_ANY_PROCESS],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(outputs) == 1
 
 
 FUNCTIONS = {

@@ -11,8 +11,8 @@ stream_graph  operators: as written, in order, each with
               edges: from, to, side_output, partitioning,
                   chained (within one task), fused (within one loop),
                   reason (why the chain ends; null within one)
-job_graph     JobGraph.to_dict(): job, mode, fingerprint, code_fingerprint,
-              guarantee (result, reason), tasks (id, name, operators), and
+job_graph     JobGraph.to_dict(): job, mode, fingerprint, state_fingerprint,
+              code_fingerprint, guarantee (result, reason), tasks (id, name, operators), and
               edges (from, to, side_output, partitioning, fused, reason) by operator ids
 """
 

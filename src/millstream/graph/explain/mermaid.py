@@ -6,11 +6,10 @@ import textwrap
 
 from millstream.core.job_graph import Access, JobGraph, JobVertex, OperatorSpec
 from millstream.graph.explain.wording import (
-    CODE_FINGERPRINT_MEANING,
-    FINGERPRINT_MEANING,
     RUNS,
     RUNS_MEANING,
     counts,
+    fingerprints,
     loops,
     printable,
     spread,
@@ -52,8 +51,7 @@ def _about(job_graph: JobGraph) -> list[str]:
         f"{job_graph.job} ({job_graph.mode}): {counts(job_graph)}",
         *task_lines(job_graph),
         f"delivery {job_graph.guarantee}: {job_graph.guarantee_reason}",
-        f"structure {job_graph.fingerprint} ({FINGERPRINT_MEANING})",
-        f"code {job_graph.code_fingerprint} ({CODE_FINGERPRINT_MEANING})",
+        *(f"{name} {digest} ({text})" for name, digest, text in fingerprints(job_graph)),
         *(
             f"one loop at parallelism 1: tasks {', '.join(numbers[each.id] for each in loop)}"
             for loop in loops(job_graph)

@@ -17,12 +17,11 @@ from millstream.graph.explain.svg_text import (
     wrap,
 )
 from millstream.graph.explain.wording import (
-    CODE_FINGERPRINT_MEANING,
-    FINGERPRINT_MEANING,
     NO_UID,
     RUNS,
     RUNS_MEANING,
     counts,
+    fingerprints,
     printable,
     task_lines,
 )
@@ -93,10 +92,7 @@ def _foot(job_graph: JobGraph, room: float) -> tuple[list[str], float]:
         )
         lines.append(text_element("small", (x + 12, y + 11), words, room - x))
         x += width
-    facts = [
-        f"structure {job_graph.fingerprint} ({FINGERPRINT_MEANING})",
-        f"code {job_graph.code_fingerprint} ({CODE_FINGERPRINT_MEANING})",
-    ]
+    facts = [f"{name} {digest} ({text})" for name, digest, text in fingerprints(job_graph)]
     if any(edge.fused for edge in job_graph.edges):
         facts.insert(0, "dashed: fused, both tasks run as one loop at parallelism 1")
     if not all(spec.uid for spec in job_graph.operators()):

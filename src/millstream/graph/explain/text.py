@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 from millstream.core.job_graph import Access, JobEdge, JobGraph
 from millstream.graph.explain.wording import (
-    CODE_FINGERPRINT_MEANING,
-    FINGERPRINT_MEANING,
     NO_UID,
     RUNS,
     RUNS_MEANING,
     counts,
+    fingerprints,
     loops,
     output,
     printable,
@@ -45,8 +44,7 @@ def _summary(job_graph: JobGraph) -> list[str]:
     title = f"{printable(job_graph.job)} ({job_graph.mode}): {counts(job_graph)}"
     facts = [
         ["delivery", f"{job_graph.guarantee}: {printable(job_graph.guarantee_reason)}"],
-        ["structure", f"{job_graph.fingerprint}  ({FINGERPRINT_MEANING})"],
-        ["code", f"{job_graph.code_fingerprint}  ({CODE_FINGERPRINT_MEANING})"],
+        *([name, f"{digest}  ({text})"] for name, digest, text in fingerprints(job_graph)),
     ]
     return [
         *_wrap(title, COLUMNS),

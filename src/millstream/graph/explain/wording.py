@@ -23,8 +23,6 @@ RUNS_MEANING: dict[Access, str] = {
 }
 
 NO_UID = "no uid: a display name, which may change with the job"
-FINGERPRINT_MEANING = "what saved state must fit"
-CODE_FINGERPRINT_MEANING = "shown, but no bar to a resume"
 _MAIN_OPTIONS = ("function", "condition", "selector", "key", "aggregates")
 
 
@@ -32,6 +30,15 @@ def counts(job_graph: JobGraph) -> str:
     """Return the number of operators and tasks: ``6 operators, 3 tasks``."""
     operators = sum(len(vertex.operators) for vertex in job_graph.vertices)
     return f"{_count(operators, 'operator')}, {_count(len(job_graph.vertices), 'task')}"
+
+
+def fingerprints(job_graph: JobGraph) -> list[tuple[str, str, str]]:
+    """Return each fingerprint's name, digest and meaning."""
+    return [
+        ("structure", job_graph.fingerprint, "operators, edges, keys, states"),
+        ("state", job_graph.state_fingerprint, "what saved state must fit"),
+        ("code", job_graph.code_fingerprint, "shown, but no bar to a resume"),
+    ]
 
 
 def task_name(vertex: JobVertex) -> str:

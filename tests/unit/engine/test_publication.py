@@ -1,0 +1,121 @@
+"""Results appear when nothing but that can fail any more; from then on a run has completed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import millstream as ms
+from millstream.core.errors import SourceError, StuckError
+from tests.unit.engine.driving import Begun, drop, failure, numbers
+
+
+class Finishing(ms.Sink[Any]):
+    """Says when it finishes, and waits there until it may go on."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self.calls: list[str] = []
+
+    def invoke(self, value: Any, ctx: ms.SinkContext) -> None:
+        pass
+
+    def finish(self) -> None:
+        self.begun.set()
+        self.may_end.wait(10)
+        self.calls.append("finish")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Closing(ms.BatchSource[int]):
+    """Has something to do when its input has ended."""
+
+    def __init__(self, close: Any) -> None:
+        self.at_close = close
+
+    def read(self, position: Any) -> Iterator[tuple[list[int], int]]:
+        yield [1, 2, 3], 3
+
+    def close(self) -> None:
+        self.at_close()
+
+
+def test_a_cancel_that_comes_while_results_appear_is_too_late() -> None:
+    sink = Finishing()
+    job = ms.Job("job")
+    job.source(numbers(10), uid="in").sink(sink, uid="out")
+    begun = Begun(job)
+    assert sink.begun.wait(10)
+    begun.run.cancel()
+    sink.may_end.set()
+    assert begun.wait().status is ms.JobStatus.COMPLETED
+    assert sink.calls == ["finish", "close"]
+
+
+def test_a_cancel_does_not_wait_for_ever_for_a_result_to_appear() -> None:
+    sink = Finishing()
+    job = ms.Job("job", engine=ms.EngineSettings(grace="200ms"))
+    job.source(numbers(10), uid="in").sink(sink, uid="out")
+    begun = Begun(job)
+    assert sink.begun.wait(10)
+    begun.run.cancel()
+    with pytest.raises(StuckError, match="sink out"):
+        begun.wait()
+    sink.may_end.set()
+
+
+def test_nothing_appears_when_a_source_cannot_be_closed() -> None:
+    def fail() -> None:
+        raise OSError("no")
+
+    sink = Finishing()
+    sink.may_end.set()
+    job = ms.Job("job")
+    job.source(Closing(fail), uid="in").sink(sink, uid="out")
+    assert isinstance(failure(job), SourceError)
+    assert sink.calls == ["close"]
+
+
+def test_results_wait_for_a_source_that_is_being_closed() -> None:
+    order: list[str] = []
+    sink = Finishing()
+    sink.may_end.set()
+    job = ms.Job("job")
+
+    def close() -> None:
+        time.sleep(0.05)
+        order.append("closed")
+
+    job.source(Closing(close), uid="in").sink(sink, uid="out")
+    assert ms.run(job).status is ms.JobStatus.COMPLETED
+    assert order == ["closed"]
+    assert sink.calls == ["finish", "close"]
+
+
+def test_a_run_is_started_once() -> None:
+    job = ms.Job("job")
+    job.source(numbers(10), uid="in").sink(drop, uid="out")
+    execution = ms.start(job)
+    with pytest.raises(RuntimeError, match="'job' was started before"):
+        execution.start()
+    assert execution.wait().account.operator("out").records_in == 10
+    with pytest.raises(RuntimeError, match="'job' was started before"):
+        execution.start()
+
+
+def test_there_is_no_result_before_the_end_and_only_one_behind_it() -> None:
+    sink = Finishing()
+    job = ms.Job("job")
+    job.source(numbers(10), uid="in").sink(sink, uid="out")
+    execution = ms.start(job)
+    with pytest.raises(RuntimeError, match="has not ended"):
+        execution.result()
+    sink.may_end.set()
+    assert execution.wait() is execution.result()
