@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.process import job_file, program
+from tests.acceptance.process import MILLSTREAM, PROGRAMS, Program, job_file, program
 
 GRACE_S = 1  # the programs' own
 SLACK_S = 10  # for starting and ending a process on a busy machine
@@ -148,6 +148,46 @@ def test_inside_a_program_only_what_is_stuck_is_left(place: str, tmp_path: Path)
     assert f"['millstream-{stuck[place]}']" in after
     assert "gc=True" in after
     assert "default_int_handler" in after
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_as_the_process_began_stays_ignored(
+    ignored: signal.Signals, tmp_path: Path
+) -> None:
+    other = signal.SIGTERM if ignored is signal.SIGINT else signal.SIGINT
+    shell = ["sh", "-c", f"trap '' {ignored.name[3:]}; exec \"$@\"", "sh"]
+    command = [*shell, str(MILLSTREAM), "run", str(PROGRAMS / "ending.py")]
+    with Program(command, tmp_path, PLACE="working", GRACE="30s") as running:
+        running.wait_for("there")
+        running.send(ignored)
+        time.sleep(1)
+        assert running.running, running.stderr
+        running.send(other)
+        assert running.wait() == 130
+        assert "CANCELLED" in running.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("held", True),
+        ("dropped", True),
+        ("waited for in a daemon", True),
+        ("waited for in a thread", False),
+        ("waited for", False),
+        ("ended", False),
+    ],
+)
+def test_a_process_that_ends_before_its_job_says_so(how: str, told: bool, tmp_path: Path) -> None:
+    with program("unwaited", tmp_path, HOW=how) as running:
+        assert running.wait() == 0
+        assert "there" in running.stdout
+        if told:
+            assert "job.abandoned" in running.stderr
+            assert "'left alone'" in running.stderr
+            assert "call wait()" in running.stderr
+        else:
+            assert running.stderr == ""
 
 
 def test_no_child_process_is_ever_started(tmp_path: Path) -> None:

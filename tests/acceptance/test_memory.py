@@ -89,3 +89,13 @@ def test_without_the_engines_care_pythons_own_collector_does_its_work(tmp_path: 
     with program("cycles", tmp_path, "0", "60000") as running:
         assert running.wait() == 0, running.stderr
         assert int(running.stdout) < 200
+
+
+@pytest.mark.parametrize("form", ["batches", "collect"])
+def test_large_records_count_for_several_where_memory_is_bounded(form: str, tmp_path: Path) -> None:
+    # Without that, a source is 16,384 records ahead: all 500, which are 500 MB.
+    with program("large_records", tmp_path, form, "500") as running:
+        assert running.wait() == 0, running.stderr
+        grown_mb = int(running.stdout)
+    print(f"{form}: grew by {grown_mb} MB")
+    assert grown_mb < 150

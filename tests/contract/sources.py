@@ -18,7 +18,7 @@ from millstream.core.source import (
     SourceContext,
 )
 from millstream.engine.channel import Outlet
-from millstream.engine.source_driver import AsyncDriver, BatchDriver, Cutter, RunDriver
+from millstream.engine.source_driver import AsyncDriver, BatchDriver, Packer, RunDriver
 from millstream.engine.source_head import CollectHead, QueuedHead
 from tests.contract.stage import PublisherStage
 from tests.support.stepping import SteppedLoop, WatchedCondition, wait_until
@@ -79,9 +79,9 @@ class BatchStage(PublisherStage):
 
     def __init__(self, records: Sequence[int]) -> None:
         super().__init__()
-        cutter = Cutter("batches", None, CHUNK, self.clock)
-        driver = BatchDriver(_Batches(records), "batches", self.dispatcher, cutter, None)
-        head = QueuedHead(self.dispatcher, "batches", driver.grant, Position(None, 0))
+        packer = Packer("batches", None, self.clock)
+        driver = BatchDriver(_Batches(records), "batches", self.dispatcher, packer, None)
+        head = QueuedHead(self.dispatcher, "batches", driver.grant, Position(None, 0), CHUNK)
         driver.head = self.head = head
         self.publisher = head.outlet
         head.open()
@@ -110,10 +110,10 @@ class AsyncBatchStage(PublisherStage):
     def __init__(self, records: Sequence[int]) -> None:
         super().__init__()
         self.loop = SteppedLoop()
-        cutter = Cutter("batches", None, CHUNK, self.clock)
-        driver = AsyncDriver(_AsyncBatches(records), "batches", self.dispatcher, cutter, None)
+        packer = Packer("batches", None, self.clock)
+        driver = AsyncDriver(_AsyncBatches(records), "batches", self.dispatcher, packer, None)
         driver.call_soon = self.loop.call_soon
-        head = QueuedHead(self.dispatcher, "batches", driver.grant, Position(None, 0))
+        head = QueuedHead(self.dispatcher, "batches", driver.grant, Position(None, 0), CHUNK)
         driver.head = self.head = head
         self.publisher = head.outlet
         self.loop.start(driver.run())

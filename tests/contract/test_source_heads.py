@@ -17,7 +17,7 @@ from millstream.core.ports import ThreadSpawner
 from millstream.core.source import OverflowStrategy, SourceBatch
 from millstream.engine.channel import Inlet
 from millstream.engine.dispatcher import Dispatcher
-from millstream.engine.source_driver import AsyncDriver, BatchDriver, Cutter
+from millstream.engine.source_driver import AsyncDriver, BatchDriver, Packer
 from millstream.engine.source_head import PREFETCH, CollectHead, QueuedHead
 from tests.contract.sources import BatchStage, CollectStage, PushStage
 from tests.contract.stage import is_gone
@@ -85,8 +85,8 @@ class FiniteAsyncBatches(ms.AsyncBatchSource[int]):
 @rule("1.1")
 def test_a_source_on_a_thread_hands_over_no_more_than_its_credit() -> None:
     dispatcher = Dispatcher(ManualClock())
-    cutter = Cutter("batches", None, 2, ManualClock())
-    driver = BatchDriver(FiniteBatches(), "batches", dispatcher, cutter, None)
+    packer = Packer("batches", None, ManualClock())
+    driver = BatchDriver(FiniteBatches(), "batches", dispatcher, packer, None)
     driver.head = QueuedHead(dispatcher, "batches", driver.grant, Position(None, 0))
     thread = ThreadSpawner().spawn("batches", driver.run)
     for granted in (0, 1, 2, 7, 20):
@@ -101,8 +101,8 @@ def test_a_source_on_a_thread_hands_over_no_more_than_its_credit() -> None:
 @rule("1.1")
 def test_a_source_on_the_event_loop_hands_over_no_more_than_its_credit() -> None:
     dispatcher = Dispatcher(ManualClock())
-    cutter = Cutter("batches", None, 2, ManualClock())
-    driver = AsyncDriver(FiniteAsyncBatches(), "batches", dispatcher, cutter, None)
+    packer = Packer("batches", None, ManualClock())
+    driver = AsyncDriver(FiniteAsyncBatches(), "batches", dispatcher, packer, None)
     with closing(SteppedLoop()) as loop:
         driver.call_soon = loop.call_soon
         driver.head = QueuedHead(dispatcher, "batches", driver.grant, Position(None, 0))

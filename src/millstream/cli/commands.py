@@ -104,7 +104,10 @@ def _code_of(error: BaseException) -> int:
 
 def _show(error: BaseException) -> None:
     if error.__cause__ is not None and isinstance(error, FatalError):
-        if not _is_unread(error):
+        if isinstance(error.__cause__, FatalError):
+            _show(error.__cause__)  # what the run failed with, before it got stuck
+            say("")
+        elif not _is_unread(error):
             say_traceback(error.__cause__)  # the user's own line first: it is what they can mend
             say("")
     elif not isinstance(error, ConfigError | FatalError):

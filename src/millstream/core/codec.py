@@ -45,6 +45,11 @@ class Lines(Sequence[bytes]):
     def locate(self) -> None:
         """Let each line know where it stands, if that can be told: one of them is at fault."""
 
+    @property
+    def size(self) -> int:
+        """Return about how many bytes they are."""
+        return len(self._block) if self._block is not None else sum(map(len, self._cut or ()))
+
     def _lines(self) -> list[bytes]:
         if self._cut is None:
             self._cut = self.block.split(b"\n")[:-1]

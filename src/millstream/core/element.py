@@ -41,11 +41,21 @@ class Chunk:
         end: the position after the last record; at the source's head, a restart from here repeats
             none of them.
         ingested_ms: when the source handed the records over, epoch ms; one per chunk.
+        weight: how many ordinary records one of them stands for, where memory is bounded.
         exact: the i-th record is the i-th behind ``start``. False where records were dropped or
             made on the way: each then comes from somewhere between ``start`` and ``end``.
     """
 
-    __slots__ = ("end", "exact", "ingested_ms", "split", "start", "timestamps", "values")
+    __slots__ = (
+        "end",
+        "exact",
+        "ingested_ms",
+        "split",
+        "start",
+        "timestamps",
+        "values",
+        "weight",
+    )
 
     def __init__(  # noqa: PLR0913  # what a chunk is made of
         self,
@@ -56,6 +66,7 @@ class Chunk:
         ingested_ms: int,
         *,
         exact: bool = True,
+        weight: int = 1,
     ) -> None:
         self.values = values
         self.split = split
@@ -63,6 +74,7 @@ class Chunk:
         self.end = end
         self.ingested_ms = ingested_ms
         self.exact = exact
+        self.weight = weight
         self.timestamps: list[int] | None = None
 
     def __len__(self) -> int:
@@ -75,17 +87,31 @@ class Chunk:
         """Return where the record at ``index`` stands, or where what it was made of begins."""
         return self.start.plus(index) if self.exact else self.start
 
-    def split_at(self, records: int) -> tuple[Chunk, Chunk]:
-        """Cut into the first ``records`` records and the rest, positions kept exact."""
-        exact, split, ingested_ms = self.exact, self.split, self.ingested_ms
-        cut = self.position_of(records)
-        head_end = cut if exact else self.end
-        head = Chunk(self.values[:records], split, self.start, head_end, ingested_ms, exact=exact)
-        tail = Chunk(self.values[records:], split, cut, self.end, ingested_ms, exact=exact)
+    @property
+    def cost(self) -> int:
+        """Return what it takes of a source's credit; one without records counts as well."""
+        return len(self.values) * self.weight or 1
+
+    def part(self, begin: int, stop: int) -> Chunk:
+        """Return some of the records, positions kept exact."""
+        exact = self.exact
+        end = self.start.plus(stop) if exact and stop < len(self.values) else self.end
+        part = Chunk(
+            self.values[begin:stop],
+            self.split,
+            self.position_of(begin),
+            end,
+            self.ingested_ms,
+            exact=exact,
+            weight=self.weight,
+        )
         if self.timestamps is not None:
-            head.timestamps = self.timestamps[:records]
-            tail.timestamps = self.timestamps[records:]
-        return head, tail
+            part.timestamps = self.timestamps[begin:stop]
+        return part
+
+    def split_at(self, records: int) -> tuple[Chunk, Chunk]:
+        """Cut into the first ``records`` records and the rest."""
+        return self.part(0, records), self.part(records, len(self.values))
 
 
 class Control:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-MADE_OF = "made of what begins at"
-"""What an error says of a record's position where records were dropped or made before it."""
 _LENGTH = 200  # characters of a record that an error shows
 
 
@@ -14,6 +12,11 @@ def shown(value: object) -> str:
     except Exception as error:  # noqa: BLE001  # it must not hide what the record is shown for
         text = f"<a {type(value).__name__}, whose repr fails: {said(error)}>"
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
+
+
+def placed(record: object, position: object, *, exact: bool) -> str:
+    """Return a record with its position; one that others were dropped or made before, roughly."""
+    return f"record {shown(record)} {'at' if exact else 'made of what begins at'} {position}"
 
 
 def said(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from millstream.engine.event_loop import EventLoop
 from millstream.engine.segment import ChainOperator, Segment
 from millstream.engine.sink_driver import AsyncSinkDriver, SinkDriver
 from millstream.engine.sink_edge import SinkEdge
-from millstream.engine.source_driver import AsyncDriver, BatchDriver, Cutter, RunDriver
+from millstream.engine.source_driver import AsyncDriver, BatchDriver, Packer, RunDriver
 from millstream.engine.source_head import CollectHead, QueuedHead
 from millstream.engine.task import Task
 from millstream.operators.definition import RowOperator
@@ -195,15 +195,16 @@ class Assembly:
             )
             group.source_driver = RunDriver(source, collect_head)
             return
-        cutter = Cutter(uid, None, self._settings.chunk_size, dispatcher.clock)
+        packer = Packer(uid, None, dispatcher.clock)
         driver: BatchDriver | AsyncDriver
         if isinstance(source, BatchSource):
-            driver = BatchDriver(source, uid, dispatcher, cutter, None)
+            driver = BatchDriver(source, uid, dispatcher, packer, None)
         else:
             assert isinstance(source, AsyncBatchSource)
-            driver = AsyncDriver(source, uid, dispatcher, cutter, None)
+            driver = AsyncDriver(source, uid, dispatcher, packer, None)
             driver.call_soon = self._need_loop().call_soon
-        head = QueuedHead(dispatcher, uid, driver.grant, Position(None, 0))
+        start, chunk_size = Position(None, 0), self._settings.chunk_size
+        head = QueuedHead(dispatcher, uid, driver.grant, start, chunk_size)
         driver.head = group.head = head
         group.source_driver = driver
 

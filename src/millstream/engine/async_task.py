@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from millstream.core.accounting import OperatorCounts, TaskTimes
-from millstream.core.duration import parse_duration_ms
 from millstream.core.element import Barrier, Chunk, Control, Position
 from millstream.core.errors import OperatorError
-from millstream.core.retry import Retry
-from millstream.core.wording import MADE_OF, said, shown
+from millstream.core.wording import placed, said
 from millstream.engine.alignment import Alignment
+from millstream.engine.async_call import CallError, limited
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.event_loop import EventLoop
@@ -69,7 +68,7 @@ class AsyncTask:
         self._received = self._emitted = self._filtered = 0
         self._net = 0  # records that calls gave, over one for each call
         self._started_ns = dispatcher.clock.monotonic_ns()
-        self._call = _with_limits(operator)
+        self._call = limited(operator)
 
     # -- lifecycle ------------------------------------------------------------------------------
 
@@ -155,7 +154,9 @@ class AsyncTask:
             chunk, start = self._origin.chunk, self._origin.chunk.position_of(self._origin.index)
             exact = chunk.exact and self._alone
             end = start.plus(1) if chunk.exact else chunk.end
-            self.outlet.emit(Chunk(values, chunk.split, start, end, chunk.ingested_ms, exact=exact))
+            made = Chunk(values, chunk.split, start, end, chunk.ingested_ms, exact=exact)
+            made.weight = chunk.weight
+            self.outlet.emit(made)
 
     def _collect(self) -> None:
         """Move what may leave now out of flight; control elements go in their place."""
@@ -210,7 +211,7 @@ class AsyncTask:
 
     def _start(self, calls: list[_Call]) -> None:
         for call in calls:
-            self._loop.start(self._run(call))
+            self._loop.start(self._run(call), operator=self.name)
 
     async def _run(self, call: _Call) -> None:
         try:
@@ -234,13 +235,13 @@ class AsyncTask:
 
     def _named(self, call: _Call, cause: BaseException) -> OperatorError:
         position: Position = call.chunk.position_of(call.index)
-        where = "at" if call.chunk.exact else MADE_OF
+        record = placed(call.value, position, exact=call.chunk.exact)
         what = said(cause)
-        if isinstance(cause, TimeoutError) and self._operator.timeout_ms is not None:
-            what = f"no result within {self._operator.timeout_ms} ms ({type(cause).__name__})"
+        if isinstance(cause, CallError):
+            what, cause = str(cause), cause.__cause__ or cause
         error = OperatorError(
-            f"operator {self.name!r} failed on record {shown(call.value)} {where} {position} of "
-            f"source split {call.chunk.split!r}: {what}",
+            f"operator {self.name!r} failed on {record} of source split {call.chunk.split!r}: "
+            f"{what}",
             operator_uid=self.name,
             record=call.value,
             position=position,
@@ -256,43 +257,10 @@ class AsyncTask:
             self._on_failure(error)
 
     def _on_cancel(self) -> None:
-        self.done = True
-        self.inlets[0].cancel()
+        if not self.done:
+            self.done = True
+            self.inlets[0].cancel()
 
     def _schedule(self) -> None:
         if not self.done:
             self._dispatcher.schedule(self)
-
-
-def _with_limits(operator: MapAsync) -> Callable[[Any], Any]:
-    """Return the user's function with its retries, and around them the timeout."""
-    function = operator.function if operator.retry is None else _retrying(operator)
-    timeout_ms = operator.timeout_ms
-    if timeout_ms is None:
-        return function
-
-    async def limited(value: Any) -> Any:
-        async with asyncio.timeout(timeout_ms / 1000):
-            return await function(value)
-
-    return limited
-
-
-def _retrying(operator: MapAsync) -> Callable[[Any], Any]:
-    import tenacity
-
-    retry = operator.retry or Retry()
-    policy = tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(retry.attempts),
-        wait=tenacity.wait_random_exponential(
-            multiplier=parse_duration_ms(retry.backoff) / 1000,
-            max=parse_duration_ms(retry.max_backoff) / 1000,
-        ),
-        retry=tenacity.retry_if_exception_type(retry.on),
-        reraise=True,
-    )
-
-    async def retried(value: Any) -> Any:
-        return await policy.copy()(operator.function, value)
-
-    return retried

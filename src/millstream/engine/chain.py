@@ -8,7 +8,9 @@ from typing import Any
 
 from millstream.core.accounting import OperatorCounts
 from millstream.core.element import CHUNK_SIZE
+from millstream.core.errors import OperatorError
 from millstream.core.job_graph import OperatorKind
+from millstream.core.wording import said
 from millstream.engine.segment import Outs, RecordFailed, Segment
 from millstream.operators.aggregate import AggregateBy
 
@@ -163,7 +165,7 @@ class Chain:
             if isinstance(step, Segment):
                 for operator, drain in step.drains:
                     results = drain()
-                    while values := list(islice(results, CHUNK_SIZE)):
+                    while values := _next(results, operator):
                         self._drained[operator] = self._drained.get(operator, 0) + len(values)
                         yield from self._hand_on(number, values)
 
@@ -213,6 +215,21 @@ class Chain:
             yield from self._flow(number + 1, values)
         else:
             yield self._main, values
+
+
+def _next(results: Iterator[Any], operator: str) -> list[Any]:
+    """Return the next final results of an operator.
+
+    Raises:
+        OperatorError: the user's code for one of them failed.
+    """
+    try:
+        return list(islice(results, CHUNK_SIZE))
+    except BaseException as error:  # also of a function that says sys.exit()
+        raise OperatorError(
+            f"operator {operator!r} failed on a final result: {said(error)}",
+            operator_uid=operator,
+        ) from error
 
 
 def _segment_counts(segment: Segment, drained: Mapping[str, int]) -> dict[str, OperatorCounts]:

@@ -130,9 +130,9 @@ class Emitter:
                 self._begin = begin.plus(len(values))
             for number, outlet in enumerate(output.outlets):
                 own = values[:] if number else values  # a sink may change the list it is given
-                outlet.emit(
-                    Chunk(own, origin.split, begin, origin.end, origin.ingested_ms, exact=exact)
-                )
+                chunk = Chunk(own, origin.split, begin, origin.end, origin.ingested_ms, exact=exact)
+                chunk.weight = origin.weight
+                outlet.emit(chunk)
 
     def control(self, element: Control) -> None:
         """Send a control element to everybody."""

@@ -69,6 +69,7 @@ class JobRun:
         self._alive: set[Driver] = set()
         self._unflushed = {driver.uid for driver in self.assembly.sink_drivers()}
         self._error: BaseException | None = None
+        self._noted: BaseException | None = None  # the same, before the engine thread hears of it
         self._cancelled = False
         self._ending = False  # every part has been told to end
         self._finishing = False  # the results are appearing; a cancel comes too late
@@ -155,7 +156,7 @@ class JobRun:
     @property
     def error(self) -> BaseException | None:
         """Return why the run fails, as far as is known."""
-        return self._error
+        return self._error or self._noted
 
     # -- the engine thread ----------------------------------------------------------------------
 
@@ -210,7 +211,9 @@ class JobRun:
             done = self.dispatcher.post
             loop.call_soon(
                 lambda: loop.start(
-                    self._run_async(kind, driver), lambda: done(self._on_driver_done, driver)
+                    self._run_async(kind, driver),
+                    lambda: done(self._on_driver_done, driver),
+                    driver.uid,
                 )
             )
         else:
@@ -232,7 +235,7 @@ class JobRun:
 
     def _run_loop(self, loop: EventLoop) -> None:
         try:
-            loop.run()
+            loop.run(self._note_failure)
         except BaseException as error:  # noqa: BLE001  # a thread's last words: the engine hears them
             self._note_failure(error)
         finally:
@@ -306,7 +309,9 @@ class JobRun:
             self.ending_since_ns = self._clock.monotonic_ns()
 
     def _note_failure(self, error: BaseException) -> None:
-        """Report a failure to the engine thread. From any other."""
+        """Report a failure to the engine thread, which may be stuck. From any other."""
+        if not self.ending_since_ns:
+            self._noted = error
         self._note_ending()
         self.dispatcher.post(self._fail, error)
 
@@ -334,12 +339,11 @@ class JobRun:
             return
         self._ending = True
         self._note_ending()
+        for task in self.assembly.tasks():
+            task.done = True  # all of them first: a cancel stops at a task that is done
         for group in self.assembly.groups:
             if group.edge is not None:
                 group.edge.cancel()
-            for task in (group.task, group.async_task):
-                if task is not None:
-                    task.done = True
         self._end_drivers()
         if not self._alive:
             self.dispatcher.stop()

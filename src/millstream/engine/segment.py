@@ -62,6 +62,11 @@ class RecordFailed(Exception):  # noqa: N818  # it carries a failure to the task
         self.record = record
         self.batch = batch
 
+    @property
+    def cause(self) -> BaseException:
+        """Return the callback's own error."""
+        return _own(self.__cause__) if self.__cause__ is not None else self
+
 
 class Segment:
     """Operators that run as one loop.
@@ -246,7 +251,7 @@ class Segment:
         """Return which record failed: the iterator stands just behind it."""
         index = len(values) - length_hint(records) - 1
         record = values[index] if index >= 0 else None
-        return RecordFailed(self._owner(error.__traceback__), self._in_raw(index), record)
+        return RecordFailed(self._owner(_own(error).__traceback__), self._in_raw(index), record)
 
     def _in_raw(self, index: int) -> int:
         """Return a record's place among what was given, where blank lines count as well."""
@@ -339,6 +344,12 @@ class Segment:
         if not owner:
             owner = self.operators[-1].id if self.operators else "source"
         return owner
+
+
+def _own(error: BaseException) -> BaseException:
+    """Return the callback's own error: of a lazy loop, a generator, StopIteration is wrapped."""
+    cause = error.__cause__
+    return cause if isinstance(cause, StopIteration) and isinstance(error, RuntimeError) else error
 
 
 def _decoded(lines: Lines, decoder: Decoder[Any]) -> Sequence[Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from millstream.core.element import Barrier, Chunk, Control, EndOfInput
 from millstream.core.errors import SinkError
 from millstream.core.sink import AsyncSink, Sink, SinkContext
-from millstream.core.wording import MADE_OF, said, shown
+from millstream.core.wording import placed, said
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_edge import SinkEdge
@@ -196,8 +196,7 @@ class AsyncSinkDriver:
 
 
 def _record(chunk: Chunk, index: int) -> str:
-    where = "at" if chunk.exact else MADE_OF
-    return f"record {shown(chunk.values[index])} {where} {chunk.position_of(index)}"
+    return placed(chunk.values[index], chunk.position_of(index), exact=chunk.exact)
 
 
 def _failed(uid: str, what: str, error: BaseException) -> SinkError:

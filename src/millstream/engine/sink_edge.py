@@ -38,6 +38,7 @@ class SinkEdge:
         self._subscription: Subscription | None = None
         self._held = 0  # records asked for, or handed over and not yet taken
         self._rate = 0.0  # records per second, measured
+        self._most = MAX_IN_FLIGHT  # records, of their weight
         self._done = False
 
     # -- subscriber -----------------------------------------------------------------------------
@@ -58,6 +59,7 @@ class SinkEdge:
             raise TypeError("chunk must not be None (rule 2.13)")
         if not self._done:
             self.sent += len(chunk.values)
+            self._most = MAX_IN_FLIGHT // chunk.weight
             self._hand_over(chunk)
 
     def on_control(self, element: Control) -> None:
@@ -93,7 +95,7 @@ class SinkEdge:
         self._held -= records
         rate = records * 1e9 / max(elapsed_ns, 1)
         self._rate = rate if not self._rate else (self._rate + rate) / 2
-        window = min(self.window * 2, int(self._rate * IN_FLIGHT_S), MAX_IN_FLIGHT)
+        window = min(self.window * 2, int(self._rate * IN_FLIGHT_S), self._most)
         self.window = window = window if window > 1 else 1
         free = window - self._held
         if free > 0 and (free >= window >> 2 or not self._held):

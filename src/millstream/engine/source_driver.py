@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from millstream.core.codec import Lines
@@ -12,6 +12,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.errors import CancelledError, SourceError
 from millstream.core.ports import Clock
 from millstream.core.source import AsyncBatchSource, BatchSource, Source
+from millstream.core.weight import Scale
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_head import CollectHead
@@ -29,19 +30,23 @@ class Head(Protocol):
         """Note the end."""
 
 
-class Cutter:
-    """Cuts a source's batches into chunks, and keeps their positions."""
+class Packer:
+    """Makes a chunk of each of a source's batches, however long, with its positions.
 
-    def __init__(self, uid: str, start: Any, chunk_size: int, clock: Clock) -> None:
+    Attributes:
+        sent: records in the chunks so far.
+    """
+
+    def __init__(self, uid: str, start: Any, clock: Clock) -> None:
         self._uid = uid
         self._begin = Position(start, 0)  # of the next record
-        self._chunk_size = chunk_size
         self._clock = clock
         self._last: tuple[Sequence[Any], int] = ((), 0)  # the batch before, and its length then
+        self._scale = Scale()
         self.sent = 0
 
-    def chunks(self, batch: object) -> Iterator[Chunk]:
-        """Yield the chunks of one ``(records, position)``.
+    def pack(self, batch: object) -> Chunk:
+        """Return one ``(records, position)`` as a chunk.
 
         Raises:
             SourceError: the batch is not of that form.
@@ -49,18 +54,10 @@ class Cutter:
         self.check_last()
         records, after = self._checked(batch)
         self._last = (records, len(records))
-        size, total = self._chunk_size, len(records)
-        now_ms = self._clock.now_ms()
-        end = Position(after, 0)
-        begin, self._begin = self._begin, end
-        if total <= size:
-            yield Chunk(records, self._uid, begin, end, now_ms)
-            return
-        for start in range(0, total, size):
-            stop = start + size
-            cut = begin.plus(size) if stop < total else end
-            yield Chunk(records[start:stop], self._uid, begin, cut, now_ms)
-            begin = cut
+        self.sent += len(records)
+        begin, self._begin = self._begin, Position(after, 0)
+        weight = self._scale.weigh(records)
+        return Chunk(records, self._uid, begin, self._begin, self._clock.now_ms(), weight=weight)
 
     def check_last(self) -> None:
         """Refuse a source that changed a list after it was yielded: the engine reads it later.
@@ -106,13 +103,13 @@ class BatchDriver:
         source: BatchSource[Any],
         uid: str,
         dispatcher: Dispatcher,
-        cutter: Cutter,
+        packer: Packer,
         start: Any,
     ) -> None:
         self.uid = uid
         self._source = source
         self._dispatcher = dispatcher
-        self._cutter = cutter
+        self._packer = packer
         self._start = start
         self._credits: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopping = False
@@ -121,7 +118,7 @@ class BatchDriver:
     @property
     def sent(self) -> int:
         """Return the records handed over, counted on this side."""
-        return self._cutter.sent
+        return self._packer.sent
 
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""
@@ -142,23 +139,21 @@ class BatchDriver:
 
     def _read(self) -> bool:
         batches = self._source.read(self._start)
-        post, on_chunk, cutter = self._dispatcher.post_message, self.head.on_chunk, self._cutter
+        post, on_chunk, packer = self._dispatcher.post_message, self.head.on_chunk, self._packer
         credit, get = 0, self._credits.get
         try:
             for batch in batches:
-                for chunk in cutter.chunks(batch):
-                    records = len(chunk.values)
-                    while credit < records:
-                        granted = get()
-                        if granted is _STOP or self._stopping:
-                            return False
-                        credit += granted
-                    credit -= records
-                    cutter.sent += records
-                    post((on_chunk, chunk))
+                while credit <= 0:
+                    granted = get()
+                    if granted is _STOP or self._stopping:
+                        return False
+                    credit += granted
+                chunk = packer.pack(batch)
+                credit -= chunk.cost
+                post((on_chunk, chunk))
                 if self._stopping:
                     return False
-            cutter.check_last()
+            packer.check_last()
         finally:
             close = getattr(batches, "close", None)
             if close is not None:
@@ -204,13 +199,13 @@ class AsyncDriver:
         source: AsyncBatchSource[Any],
         uid: str,
         dispatcher: Dispatcher,
-        cutter: Cutter,
+        packer: Packer,
         start: Any,
     ) -> None:
         self.uid = uid
         self._source = source
         self._dispatcher = dispatcher
-        self._cutter = cutter
+        self._packer = packer
         self._start = start
         self._credit = 0
         self._more: asyncio.Event | None = None
@@ -220,7 +215,7 @@ class AsyncDriver:
     @property
     def sent(self) -> int:
         """Return the records handed over, counted on this side."""
-        return self._cutter.sent
+        return self._packer.sent
 
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""
@@ -243,14 +238,13 @@ class AsyncDriver:
     async def _read(self, batches: AsyncIterator[Any]) -> None:
         assert self._more is not None
         async for batch in batches:
-            for chunk in self._cutter.chunks(batch):
-                while self._credit < len(chunk.values):
-                    self._more.clear()
-                    await self._more.wait()
-                self._credit -= len(chunk.values)
-                self._cutter.sent += len(chunk.values)
-                self._dispatcher.post(self.head.on_chunk, chunk)
-        self._cutter.check_last()
+            while self._credit <= 0:
+                self._more.clear()
+                await self._more.wait()
+            chunk = self._packer.pack(batch)
+            self._credit -= chunk.cost
+            self._dispatcher.post(self.head.on_chunk, chunk)
+        self._packer.check_last()
 
     def _add_credit(self, records: int) -> None:
         self._credit += records

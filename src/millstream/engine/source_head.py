@@ -22,28 +22,36 @@ from millstream.core.element import (
 )
 from millstream.core.errors import CancelledError, SourceError, SourceOverflowError
 from millstream.core.source import OverflowStrategy
+from millstream.core.weight import Scale
 from millstream.core.wording import shown
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 
 PREFETCH = 16 * CHUNK_SIZE  # records a source may be ahead: 16 chunks hide a hand-off's latency
+"""Ordinary records; larger ones count for several, so these are 64 MB at most."""
 
 
 class QueuedHead:
-    """Serves a source that hands over chunks, ahead of demand by a bounded prefetch.
+    """Serves a source that hands over lists, ahead of demand by a bounded prefetch; cuts them.
 
     Args:
         dispatcher: the engine thread.
         name: the source's uid.
         grant: gives the source credit for so many more records; called in the engine thread.
         start: the position the source begins at.
+        chunk_size: most records in a chunk.
 
     Attributes:
         position: behind the last emitted record.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, name: str, grant: Callable[[int], None], start: Position
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        grant: Callable[[int], None],
+        start: Position,
+        chunk_size: int = CHUNK_SIZE,
     ) -> None:
         self.name = name
         self.position = start
@@ -51,8 +59,10 @@ class QueuedHead:
         self.outlet = Outlet(self._schedule, self._on_cancel)
         self._dispatcher = dispatcher
         self._grant = grant
-        self._queue: deque[Chunk] = deque()
-        self._consumed = 0  # records emitted since credit was last granted
+        self._chunk_size = chunk_size
+        self._queue: deque[Chunk] = deque()  # of any length
+        self._begun = 0  # records of the first one that are emitted
+        self._consumed = 0  # what was emitted since credit was last granted
         self._ended = False
         self._inlet: Inlet | None = None
 
@@ -95,22 +105,27 @@ class QueuedHead:
         """Emit what there is demand for."""
         queue, outlet = self._queue, self.outlet
         while queue:
-            chunk = queue[0]
+            chunk, begun = queue[0], self._begun
             records = len(chunk.values)
-            if records:
-                demand = outlet.demand
-                if demand <= 0:
+            left = records - begun
+            most = min(self._chunk_size // chunk.weight or 1, outlet.demand)
+            if left > most:
+                if most <= 0:
                     break
-                if records > demand:
-                    chunk, queue[0] = chunk.split_at(demand)
-                    records = demand
-                else:
-                    queue.popleft()
-                outlet.emit(chunk)
-                self._consumed += records
+                self._begun += most
+                chunk = chunk.part(begun, begun + most)
             else:
                 queue.popleft()
+                if begun:
+                    self._begun = 0
+                    chunk = chunk.part(begun, records)
+            self._consumed += chunk.cost
             self.position = chunk.end
+            if left:
+                outlet.emit(chunk)
+                if self._begun:  # the next part, when this one has been used: it is in the cache
+                    self._schedule()
+                    break
         if outlet.done:
             return
         if self._consumed >= PREFETCH >> 1:
@@ -171,6 +186,7 @@ class CollectHead:
         self._announced = False
         self._ended = False
         self._failure: SourceOverflowError | None = None
+        self._scale = Scale()
 
     @property
     def position(self) -> Position:
@@ -291,7 +307,8 @@ class CollectHead:
             del accepted[: self._chunk_size]
             position = self.position
             end = position.plus(len(values))
-            self.outlet.emit(Chunk(values, self.uid, position, end, now_ms))
+            weight = self._scale.weigh(values)
+            self.outlet.emit(Chunk(values, self.uid, position, end, now_ms, weight=weight))
 
     def _on_ready(self, _: object) -> None:
         self._dispatcher.schedule(self)

@@ -17,6 +17,7 @@ from millstream.core.job_status import JobStatus
 from millstream.core.log import warning
 from millstream.core.ports import Clock
 from millstream.core.settings import EngineSettings
+from millstream.core.wording import said
 from millstream.engine.async_task import AsyncTask
 from millstream.engine.chain import BatchStep
 from millstream.engine.gc_policy import IDLE_NS, GcPolicy
@@ -25,6 +26,7 @@ from millstream.engine.sink_driver import AsyncSinkDriver, SinkDriver
 from millstream.engine.source_driver import AsyncDriver, BatchDriver, RunDriver
 from millstream.engine.task import Task
 
+WAITING_NS = 1_000_000_000  # after so long it is told what the end of a run waits for
 LET_GO_NS = 1_000_000_000  # what the rest of a run gets to end where one part of it is stuck
 LOOK_S = 0.02  # between two looks at that
 TICK_S = 0.5  # two looks a second cost an idle job under 0.1 % of a core
@@ -45,6 +47,8 @@ class Supervisor:
         self._slices = -1
         self._since_ns = clock.monotonic_ns()  # when the engine's slices last grew
         self._named: set[str] = set()  # blocked callbacks that were reported already
+        self._finished_ns = 0  # when the engine was first seen to have ended, before its threads
+        self._told_waiting = False
 
     def wait(self) -> JobResult:
         """Wait until every part of the run has ended; start it, if nobody has.
@@ -84,9 +88,14 @@ class Supervisor:
         if not self._run.dispatcher.busy_since_ns and quiet_ns > IDLE_NS:
             policy.idle(slices)
         self._look_for_blocked(now_ns)
-        ending_ns = self._run.ending_since_ns
+        if self._run.finished.is_set() and not self._finished_ns:
+            self._finished_ns = now_ns  # what the job's code left on the loop has its grace as well
+        ending_ns = self._run.ending_since_ns or self._finished_ns
         if ending_ns and now_ns - ending_ns > self._settings.grace_s * 1e9:
             raise self._stuck() from self._run.error
+        if ending_ns and now_ns - ending_ns > WAITING_NS and not self._told_waiting:
+            self._told_waiting = True
+            self._tell_waiting()
 
     def _look_for_blocked(self, now_ns: int) -> None:
         limit_ns = self._settings.blocked_after_s * 1e9
@@ -119,41 +128,63 @@ class Supervisor:
             stack=_text(frames),
         )
 
+    def _tell_waiting(self) -> None:
+        """Say why the run ends, and what it waits for: else a failure is unheard till the grace."""
+        error = self._run.error
+        warning(
+            "end.waiting",
+            job=self._run.graph.job,
+            error=None if error is None else said(error),
+            waiting_for=self._running()[0],
+            grace_s=self._settings.grace_s,
+        )
+
     def _stuck(self) -> StuckError:
         self._let_go()
+        parts, uids, stacks = self._running()
+        return StuckError(
+            f"job {self._run.graph.job!r} did not end within its grace of "
+            f"{self._settings.grace_s:g} s: still running: {', '.join(parts)}. A source's cancel() "
+            "or a time limit in the callback would end it; on the event loop, one that lets "
+            "CancelledError pass. Stacks:\n"
+            + "\n".join(f"{where}:\n{text}" for text, where in stacks.items()),
+            operator_uid=uids[0] if uids else None,
+        )
+
+    def _running(self) -> tuple[list[str], list[str], dict[str, str]]:
+        """Return what still runs, the operators it works for, and where each stack stands."""
         names = self._run.living()
         if len(names) > 1 and not self._run.dispatcher.busy_since_ns:
             names = [name for name in names if name != "engine"]  # it only waits for the others
         stacks: dict[str, str] = {}  # many calls of one function hang in the same place
         uids: list[str] = []
-        said: list[str] = []
+        parts: list[str] = []
         for name in names:
             owners = []
-            for where, frames in self._stacks(name):
+            for where, operator, frames in self._stacks(name):
                 stacks.setdefault(_text(frames), where)
-                owners += [owner for owner in [self._operator(name, frames)] if owner]
+                owners += [operator] if operator else []
             uids += owners
-            known = ", ".join(repr(uid) for uid in dict.fromkeys(owners) if uid not in name)
-            said.append(f"{name} (operator {known})" if known else name)
-        return StuckError(
-            f"job {self._run.graph.job!r} did not end within its grace of "
-            f"{self._settings.grace_s:g} s: still running: {', '.join(said)}. A source's cancel() "
-            "or a time limit in the callback would end it. Stacks:\n"
-            + "\n".join(f"{where}:\n{text}" for text, where in stacks.items()),
-            operator_uid=uids[0] if uids else None,
-        )
+            known = ", ".join(repr(uid) for uid in dict.fromkeys(owners))
+            said_already = name.startswith(("sink ", "source "))
+            parts.append(f"{name} (operator {known})" if known and not said_already else name)
+        return parts, uids, stacks
 
-    def _stacks(self, name: str) -> Iterator[tuple[str, list[FrameType]]]:
-        """Yield the stacks of a thread, and of what it waits for if it is the event loop."""
-        yield name, _frames(self._frame(name))
+    def _stacks(self, name: str) -> Iterator[tuple[str, str | None, list[FrameType]]]:
+        """Yield where a thread stands, and what it waits for if it is the event loop.
+
+        Each with the operator whose work it is, if that is known.
+        """
+        frames = _frames(self._frame(name))
+        yield name, self._operator(name, frames), frames
         if name == "event loop" and self._run.assembly.loop is not None:
-            for frames in self._run.assembly.loop.stacks():
-                yield "on the event loop", frames
+            for operator, frames in self._run.assembly.loop.stacks():
+                yield "on the event loop", operator or self._operator(name, frames), frames
             # Those of asyncio.to_thread, which the end of a loop waits for.
             current = sys._current_frames()
             for thread in threading.enumerate():
                 if thread.name.startswith("asyncio_"):
-                    yield thread.name, _frames(current.get(thread.ident or 0))
+                    yield thread.name, None, _frames(current.get(thread.ident or 0))
 
     def _let_go(self) -> None:
         """End what is not stuck itself, but waits for what is."""
@@ -200,10 +231,12 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # One that is ignored stays so: the process was started with `nohup`, or behind a shell's
+        # `&`. None is a handler that was not set by Python, and could not be put back.
+        before = {n: was for n, was in before.items() if was not in (signal.SIG_IGN, None)}
+        for number in before:
+            signal.signal(number, self._on_signal)
         try:
             yield
         finally:

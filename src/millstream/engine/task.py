@@ -8,7 +8,7 @@ from functools import partial
 from millstream.core.accounting import TaskTimes
 from millstream.core.element import CHUNK_SIZE, Chunk, Control, EndOfInput
 from millstream.core.errors import OperatorError
-from millstream.core.wording import MADE_OF, said, shown
+from millstream.core.wording import placed, said
 from millstream.engine.alignment import Alignment
 from millstream.engine.chain import Chain, Emission, OutputKey
 from millstream.engine.channel import Inlet, Outlet
@@ -17,7 +17,7 @@ from millstream.engine.emitter import Emitter
 from millstream.engine.intake import NOTABLE_NS, Intake, Pace
 from millstream.engine.segment import Outs, RecordFailed, Segment
 
-_AHEAD = 16 * CHUNK_SIZE  # records that may wait in front of what emits nothing before the end
+_AHEAD = 16 * CHUNK_SIZE  # ordinary records that may wait in front of a task
 
 
 class Task:
@@ -323,15 +323,12 @@ class Task:
             self.emitter.complete()
             return
         if room > 0:
-            share = max(1, min(self._ahead(), self._intake.pace.ahead) // len(self.inlets))
+            most = min(_AHEAD // self.emitter.origin.weight, self._intake.pace.ahead)
+            if self._loop is None or not self._loop.silent:
+                most = min(most, self.emitter.ahead(at_source=self._at_source))
+            share = most // len(self.inlets) or 1
             for inlet in self.inlets:
                 inlet.top_up(share)
-
-    def _ahead(self) -> int:
-        """Return the records that may wait in front of the task, for what its outputs ask for."""
-        if self._loop is not None and self._loop.silent:
-            return _AHEAD
-        return self.emitter.ahead(at_source=self._at_source)
 
     def _control_waits(self) -> bool:
         """Return whether a control element waits for what is being emitted to be all sent.
@@ -366,7 +363,7 @@ class Task:
     # -- ending early ---------------------------------------------------------------------------
 
     def _on_cancel(self) -> None:
-        if self.emitter.cancelled:
+        if not self.done and self.emitter.cancelled:
             self.done = True
             self._emissions = None
             self.emitter.parked.clear()
@@ -383,14 +380,14 @@ class Task:
                 inlet.cancel()
 
     def _named(self, failed: RecordFailed) -> OperatorError:
-        cause = failed.__cause__ or failed
+        cause = failed.cause
         chunk = self.emitter.origin
         exact = failed.index >= 0 and chunk.exact and self.chain.begins_with(failed.operator)
         position = chunk.start.plus(failed.index) if exact else chunk.start
         if failed.batch:
             what = f"{len(failed.record)} records from {position}"
         else:
-            what = f"record {shown(failed.record)} {'at' if exact else MADE_OF} {position}"
+            what = placed(failed.record, position, exact=exact)
         error = OperatorError(
             f"operator {failed.operator!r} failed on {what} of source split {chunk.split!r}: "
             f"{said(cause)}",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
+from weakref import WeakSet
 
 from millstream.core.errors import ConfigError, MillstreamError
 from millstream.core.job_result import JobResult
+from millstream.core.log import warning
 from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
 from millstream.core.settings import EngineSettings
 from millstream.core.sink import AnySink
@@ -19,7 +22,11 @@ from millstream.runtime.state.memory import MemoryStateBackend
 
 
 class Execution:
-    """A job that is ready to run. Call ``wait`` soon after ``start``: it supervises the run."""
+    """A job that is ready to run. Call ``wait`` soon after ``start``: it supervises the run.
+
+    The run's threads do not keep the process alive. One that ends without having waited ends the
+    run with it, and says so in the log.
+    """
 
     def __init__(self, run: JobRun, supervisor: Supervisor) -> None:
         self._run = run
@@ -32,6 +39,7 @@ class Execution:
             RuntimeError: it was started before; ``ms.start`` makes another execution.
         """
         self._run.start()
+        _unwaited.add(self._run)
 
     def cancel(self) -> None:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
@@ -62,7 +70,10 @@ class Execution:
             StuckError: something did not end within its grace time.
             KeyboardInterrupt: the process was asked to stop; the job has been cancelled.
         """
-        return self._supervisor.wait()
+        try:
+            return self._supervisor.wait()
+        finally:
+            _unwaited.discard(self._run)
 
 
 class EmbeddedRunner:
@@ -96,6 +107,21 @@ class EmbeddedRunner:
             states=MemoryStateBackend(),
         )
         return Execution(run, Supervisor(run, settings, self._clock))
+
+
+_unwaited: WeakSet[JobRun] = WeakSet()  # a run that has ended, and that nobody holds, drops out
+
+
+@atexit.register
+def _tell_unfinished() -> None:
+    """Say which jobs end with the process: their threads are daemons, and would end unheard."""
+    for run in tuple(_unwaited):
+        if not run.wait(0):
+            warning(
+                "job.abandoned",
+                job=run.graph.job,
+                reason="the process ended before the job; call wait() on what ms.start() returns",
+            )
 
 
 def _validate(what: str, part: AnySource | AnySink) -> None:

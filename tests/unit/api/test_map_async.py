@@ -168,6 +168,28 @@ def test_a_timeout_fails_the_job_and_says_how_long_it_waited() -> None:
     assert isinstance(error.__cause__, TimeoutError)
 
 
+async def times_out_itself(n: int) -> int:
+    async with asyncio.timeout(0.001):
+        await asyncio.sleep(60)
+    return n
+
+
+async def socket_times_out(n: int) -> int:
+    raise TimeoutError("the socket's own")
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [(times_out_itself, "TimeoutError: "), (socket_times_out, "TimeoutError: the socket's own")],
+)
+def test_a_timeout_of_the_users_own_is_not_taken_for_the_operators(
+    function: Any, what: str
+) -> None:
+    error = failure(lambda s: s.map_async(function, uid="slow", timeout="1m"), [1])
+    assert str(error).endswith(f": {what}")
+    assert isinstance(error.__cause__, TimeoutError)
+
+
 class Flaky:
     """Fails the first calls of each record."""
 
@@ -195,7 +217,8 @@ def test_when_attempts_run_out_the_last_error_fails_the_job() -> None:
     flaky = Flaky(5)
     retry = ms.Retry(attempts=2, backoff="0s")
     error = failure(lambda s: s.map_async(flaky.call, uid="m", retry=retry), [1])
-    assert "OSError: call 2" in str(error)
+    assert str(error).endswith("OSError: call 2; attempts made: 2")
+    assert isinstance(error.__cause__, OSError)
     assert flaky.calls == [1, 1]
 
 
@@ -204,6 +227,7 @@ def test_an_error_that_is_not_worth_a_retry_fails_at_once() -> None:
     retry = ms.Retry(attempts=5, backoff="0s", on=(OSError, TimeoutError))
     error = failure(lambda s: s.map_async(flaky.call, uid="m", retry=retry), [1])
     assert isinstance(error.__cause__, LookupError)
+    assert str(error).endswith("LookupError: call 1; attempts made: 1")
     assert flaky.calls == [1]
 
 
@@ -215,10 +239,10 @@ def test_without_retry_a_call_is_made_once() -> None:
 
 def test_a_timeout_covers_all_attempts() -> None:
     retry = ms.Retry(attempts=1000, backoff="1ms", max_backoff="2ms")
-    error = failure(
-        lambda s: s.map_async(Flaky(1000).call, uid="m", retry=retry, timeout="20ms"), [1]
-    )
-    assert "no result within 20 ms" in str(error)
+    flaky = Flaky(1000)
+    error = failure(lambda s: s.map_async(flaky.call, uid="m", retry=retry, timeout="20ms"), [1])
+    made = len(flaky.calls)
+    assert str(error).endswith(f"no result within 20 ms (TimeoutError); attempts made: {made}")
 
 
 def test_calls_run_on_one_event_loop_beside_the_caller() -> None:

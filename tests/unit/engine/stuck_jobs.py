@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +165,7 @@ def operator_case(
     build: Callable[[ms.Stream[int], Hold], ms.Stream[Any]], thread: str = "engine"
 ) -> Stuck:
     return Stuck(
-        "op",
+        "worker",
         thread,
         lambda job, hold: build(job.source(never_ending, uid="in"), hold).sink(drop, uid="out"),
     )
@@ -173,7 +173,7 @@ def operator_case(
 
 def process_case(where: str) -> Stuck:
     return operator_case(
-        lambda s, hold: s.key_by(lambda n: n % 2).process(HoldingProcess(hold, where), uid="op")
+        lambda s, hold: s.key_by(lambda n: n % 2).process(HoldingProcess(hold, where), uid="worker")
     )
 
 
@@ -195,7 +195,7 @@ def map_async(call: Callable[[Hold], Any]) -> Stuck:
             await call(hold)
             return n
 
-        return stream.map_async(wait, uid="op")
+        return stream.map_async(wait, uid="worker")
 
     return operator_case(build, "event loop")
 
@@ -206,6 +206,36 @@ async def block_the_loop(hold: Hold) -> None:
 
 async def in_a_thread(hold: Hold) -> None:
     await asyncio.to_thread(hold.stuck_here)
+
+
+async def in_a_task(hold: Hold) -> None:
+    await asyncio.wait_for(hold.stuck_awaiting(), 60)
+
+
+async def in_a_task_of_a_task(hold: Hold) -> None:
+    await asyncio.gather(in_a_task(hold))
+
+
+async def in_a_task_left_behind(hold: Hold) -> None:
+    asyncio.create_task(hold.stuck_awaiting())  # noqa: RUF006  # left behind
+    await asyncio.sleep(60)
+
+
+async def in_a_generator(hold: Hold) -> None:
+    async def records() -> AsyncIterator[int]:
+        await hold.stuck_awaiting()
+        yield 1
+
+    async for _ in records():
+        pass
+
+
+def async_source(hold: Hold) -> Callable[[Any], AsyncIterator[tuple[list[int], int]]]:
+    async def read(position: Any) -> AsyncIterator[tuple[list[int], int]]:
+        yield [1], 1
+        await hold.stuck_awaiting()
+
+    return read
 
 
 PLACES = {
@@ -224,17 +254,17 @@ PLACES = {
         "source in",
         lambda job, hold: job.source(HoldingRun(hold), uid="in").sink(drop, uid="out"),
     ),
-    "map": operator_case(lambda s, hold: s.map(lambda n: stop_at_ten(n, hold), uid="op")),
-    "filter": operator_case(lambda s, hold: s.filter(lambda n: stop_at_ten(n, hold), uid="op")),
+    "map": operator_case(lambda s, hold: s.map(lambda n: stop_at_ten(n, hold), uid="worker")),
+    "filter": operator_case(lambda s, hold: s.filter(lambda n: stop_at_ten(n, hold), uid="worker")),
     "flat_map": operator_case(
-        lambda s, hold: s.flat_map(lambda n: stop_in_the_middle(n, hold), uid="op")
+        lambda s, hold: s.flat_map(lambda n: stop_in_the_middle(n, hold), uid="worker")
     ),
     "map_batches": operator_case(
-        lambda s, hold: s.map_batches(lambda b: [stop_at_ten(n, hold) for n in b], uid="op")
+        lambda s, hold: s.map_batches(lambda b: [stop_at_ten(n, hold) for n in b], uid="worker")
     ),
     "reduce": operator_case(
         lambda s, hold: s.key_by(lambda n: n % 2).reduce(
-            lambda a, n: stop_at_ten(n, hold), uid="op"
+            lambda a, n: stop_at_ten(n, hold), uid="worker"
         )
     ),
     "process": process_case("process_element"),
@@ -242,7 +272,16 @@ PLACES = {
     "process, close": process_case("close"),
     "map_async, blocking": map_async(block_the_loop),
     "map_async, deaf": map_async(lambda hold: hold.stuck_awaiting()),
+    "map_async, deaf in a task": map_async(in_a_task),
+    "map_async, deaf in a task of a task": map_async(in_a_task_of_a_task),
+    "map_async, deaf in a task left behind": map_async(in_a_task_left_behind),
+    "map_async, deaf in a generator": map_async(in_a_generator),
     "map_async, to_thread": map_async(in_a_thread),
+    "async source, deaf": Stuck(
+        "in",
+        "event loop",
+        lambda job, hold: job.source(async_source(hold), uid="in").sink(drop, uid="out"),
+    ),
     "async sink, blocking": Stuck(
         "out",
         "event loop",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from pathlib import Path
 
@@ -14,21 +15,37 @@ from millstream.engine.gc_policy import GcPolicy, memory_limit_bytes, resident_b
 
 
 class Memory:
-    """A process whose resident memory is what the test says, less what a collection frees."""
+    """A process whose resident memory is what the test says, less what a collection frees.
+
+    Attributes:
+        kept: freed memory stays with the process, as that of small objects mostly does.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.resident = 0
+        self.resident = 1
         self.garbage = 0
+        self.kept = False
         self.collections = 0
+        self.objects = self.new = 0
         patch.setattr(gc_policy, "memory_limit_bytes", lambda: 1000)
         patch.setattr(gc_policy, "resident_bytes", lambda: self.resident)
         patch.setattr(gc, "collect", self.collect)
+        patch.setattr(gc, "get_count", lambda: (self.new, 0, 0))
+        patch.setattr(sys, "getallocatedblocks", lambda: self.objects)
 
     def collect(self) -> int:
         self.collections += 1
-        self.resident -= self.garbage
-        self.garbage = 0
+        self.resident -= 0 if self.kept else self.garbage
+        self.objects -= self.garbage
+        self.garbage = self.new = 0
         return 0
+
+    def make(self, objects: int, *, garbage: bool) -> None:
+        """Make objects of a byte; they fill what the process has, before it takes more."""
+        self.objects += objects
+        self.new += objects
+        self.garbage += objects if garbage else 0
+        self.resident = max(self.resident, self.objects)
 
 
 @pytest.fixture
@@ -67,6 +84,87 @@ def test_true_state_past_the_share_is_not_collected_all_the_time(memory: Memory)
     memory.resident = 850
     policy.guard()
     assert memory.collections == 2
+
+
+@pytest.fixture
+def large(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """Return the memory of a machine that has more than enough of it."""
+    monkeypatch.setattr(gc_policy, "memory_limit_bytes", lambda: 10**15)
+    return memory
+
+
+def test_the_guard_collects_when_the_process_has_grown_by_much(large: Memory) -> None:
+    large.resident = 100_000_000
+    with GcPolicy(True, 0.75) as policy:
+        large.resident += 256_000_000
+        policy.guard()
+        assert not policy.collections
+        large.resident += 1
+        policy.guard()
+        policy.guard()
+        assert large.collections == 1
+        large.resident += 256_000_001
+        policy.guard()
+        assert large.collections == 2
+
+
+def test_growth_is_measured_from_the_last_collection_also_of_an_idle_time(large: Memory) -> None:
+    with GcPolicy(True, 0.75) as policy:
+        large.resident = 200_000_000
+        policy.idle(slices=1)
+        large.resident = 400_000_000
+        policy.guard()
+    assert large.collections == 1
+
+
+def test_growing_state_is_collected_a_logarithmic_number_of_times(large: Memory) -> None:
+    with GcPolicy(True, 0.75) as policy:
+        for _ in range(1000):
+            large.make(10_000_000, garbage=False)
+            policy.guard()
+    assert large.resident == 10_000_000_000
+    assert large.collections <= 10
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_garbage_is_held_down_beside_state_and_where_its_memory_stays_with_the_process(
+    kept: bool, large: Memory
+) -> None:
+    large.kept = kept
+    with GcPolicy(True, 0.75) as policy:
+        large.make(100_000_000, garbage=False)
+        for _ in range(1000):
+            large.make(10_000_000, garbage=True)
+            policy.guard()
+    assert large.resident < 500_000_000
+    assert large.collections < 50
+
+
+def test_a_collection_that_has_not_helped_is_not_repeated_for_new_objects(large: Memory) -> None:
+    large.kept = True
+    with GcPolicy(True, 0.75) as policy:
+        large.make(300_000_000, garbage=True)
+        policy.guard()
+        assert large.collections == 1
+        large.make(300_000_001, garbage=False)  # as many as were garbage the last time
+        policy.guard()
+        assert large.collections == 2
+        large.objects = 0  # the state has gone again, by itself
+        for _ in range(10):
+            large.make(30_000_000, garbage=False)
+            policy.guard()
+    assert large.collections == 2
+
+
+def test_where_a_processs_memory_is_unknown_pythons_own_collector_stays_on(
+    memory: Memory,
+) -> None:
+    memory.resident = 0
+    with GcPolicy(True, 0.75) as policy:
+        assert gc.isenabled()
+        policy.guard()
+        policy.idle(1)
+    assert not memory.collections
 
 
 def test_an_idle_time_is_used_once(memory: Memory) -> None:
@@ -158,10 +256,10 @@ def test_memory_is_read_from_the_system() -> None:
 class Files:
     """Answers ``read_text`` of some files as the test says; others are not there."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, **texts: str) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, texts: dict[str, str]) -> None:
         def read_text(path: Path) -> str:
             try:
-                return texts[path.name.replace(".", "_")]
+                return texts[str(path)]
             except KeyError:
                 raise FileNotFoundError(path) from None
 
@@ -169,26 +267,44 @@ class Files:
         patch.setattr(gc_policy, "_machine_bytes", lambda: 1000)
 
 
+V1, V2 = "/sys/fs/cgroup/memory{}/memory.limit_in_bytes", "/sys/fs/cgroup{}/memory.max"
+IN_A_SLICE = "0::/app.slice/job.service\n"
+IN_A_CONTAINER = "5:cpu,cpuacct:/docker/1\n4:cpuset,memory:/docker/1\n1:name=systemd:/docker/1\n"
+
+
 @pytest.mark.parametrize(
-    ("texts", "limit"),
+    ("cgroup", "texts", "limit"),
     [
-        ({"memory_max": "300\n"}, 300),
-        ({"memory_max": "max\n"}, 1000),
-        ({"memory_max": "9223372036854771712"}, 1000),
-        ({"memory_limit_in_bytes": "400"}, 400),
-        ({"memory_max": "max", "memory_limit_in_bytes": "400"}, 400),
-        ({}, 1000),
+        ("", {V2: "300\n"}, 300),
+        ("", {V2: "max\n"}, 1000),
+        ("", {V1: "9223372036854771712"}, 1000),
+        ("", {V1: "400"}, 400),
+        ("", {V2: "max", V1: "400"}, 400),
+        ("", {}, 1000),
+        ("0::/\n", {V2: "300"}, 300),
+        (IN_A_SLICE, {V2 + "/app.slice/job.service": "200"}, 200),
+        (IN_A_SLICE, {V2 + "/app.slice": "300", V2 + "/app.slice/job.service": "max"}, 300),
+        (IN_A_SLICE, {V2 + "/app.slice": "300", V2 + "/app.slice/job.service": "400"}, 300),
+        (IN_A_SLICE, {V2: "300", V1 + "/app.slice": "200"}, 300),
+        (IN_A_CONTAINER, {V1 + "/docker/1": "500"}, 500),
+        (IN_A_CONTAINER, {V1: "600"}, 600),  # the path is the host's, the files the container's
+        (IN_A_CONTAINER, {V1: "9223372036854771712", V1 + "/docker/1": "500"}, 500),
     ],
 )
-def test_the_limit_is_the_cgroups_or_the_machines(
-    texts: dict[str, str], limit: int, monkeypatch: pytest.MonkeyPatch
+def test_the_limit_is_the_least_of_the_processs_cgroups_or_the_machines(
+    cgroup: str, texts: dict[str, str], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    files = {}
+    for key, text in texts.items():
+        form = V1 if key.startswith(V1) else V2
+        files[form.format(key.removeprefix(form))] = text
     with monkeypatch.context() as patch:
-        Files(patch, **texts)
+        Files(patch, files | {"/proc/self/cgroup": cgroup})
         assert memory_limit_bytes() == limit
 
 
 def test_a_system_that_does_not_say_counts_as_0(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        Files(patch)
+        Files(patch, {})
+        assert memory_limit_bytes() == 1000
         assert resident_bytes() == 0

@@ -147,6 +147,45 @@ def test_a_failing_expression_names_the_field(build: Build) -> None:
     assert "amount" in str(error) or "'n'" in str(error)
 
 
+def test_a_failing_final_result_names_its_operator() -> None:
+    class Addable:
+        """Can be added up, but not divided."""
+
+        def __radd__(self, other: object) -> Addable:
+            return self
+
+        __add__ = __radd__
+
+    job = ms.Job("job")
+    stream = job.source(dicts(10), uid="in").map(lambda record: {**record, "x": Addable()})
+    keyed = stream.key_by("n").aggregate(x=ms.mean("x"), emit="final", uid="op")
+    keyed.sink(drop, uid="out")
+    error = failure(job)
+    assert error.operator_uid == "op"
+    assert "failed on a final result: TypeError" in str(error)
+
+
+@pytest.mark.parametrize("at", ["before", "behind", "in"])
+def test_a_function_that_lets_stop_iteration_out_is_named(at: str) -> None:
+    def first_of_none(n: Any) -> Any:
+        return next(iter(())) if n == 530 else n
+
+    def result_of_none(n: int) -> Iterator[int]:
+        yield first_of_none(n)
+
+    builds: dict[str, Build] = {
+        "before": lambda s: s.map(first_of_none, uid="op").flat_map(lambda n: [n], uid="x"),
+        "behind": lambda s: s.flat_map(lambda n: [n], uid="x").map(first_of_none, uid="op"),
+        "in": lambda s: s.map(lambda n: n, uid="x").flat_map(result_of_none, uid="op"),
+    }
+    job = ms.Job("job")
+    builds[at](job.source(numbers(1000), uid="in")).sink(drop, uid="out")
+    error = failure(job)
+    assert isinstance(error, OperatorError)
+    assert (error.operator_uid, error.record, error.position) == ("op", 530, AT)
+    assert "StopIteration" in str(error)
+
+
 @pytest.mark.parametrize("failing", [1, 2, 3])
 @pytest.mark.parametrize("chaining", [True, False], ids=["chained", "unchained"])
 def test_of_three_maps_in_a_row_the_right_one_is_named(failing: int, chaining: bool) -> None:

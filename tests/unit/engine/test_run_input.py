@@ -11,7 +11,7 @@ import pytest
 
 import millstream as ms
 from millstream.core.errors import SourceError
-from tests.unit.engine.driving import drop, failure, numbers
+from tests.unit.engine.driving import Begun, drop, failure, never_ending, numbers
 
 Stream = ms.Stream[Any]
 
@@ -241,6 +241,26 @@ def test_a_job_may_have_a_thousand_operators(name: str, chaining: bool) -> None:
     ms.run(job)
     assert len(results) == 200
     assert results == sorted(results)
+
+
+@pytest.mark.parametrize("ends", ["a failure at its end", "a failure in it", "a cancel"])
+def test_a_chain_of_a_thousand_tasks_ends_early(ends: str) -> None:
+    def fail(n: int) -> int:
+        raise ValueError(n)
+
+    job = ms.Job("job", chaining=False)
+    stream: Stream = job.source(never_ending, uid="in")
+    for number in range(1000):
+        failing = number == {"a failure at its end": 999, "a failure in it": 500}.get(ends)
+        stream = stream.map(fail if failing else lambda n: n, uid=f"map {number}")
+    taken = threading.Event()
+    stream.sink(lambda n: taken.set(), uid="out")
+    if ends != "a cancel":
+        assert failure(job).operator_uid in ("map 999", "map 500")
+        return
+    begun = Begun(job)
+    assert taken.wait(20)
+    assert begun.end().status is ms.JobStatus.CANCELLED
 
 
 def test_a_failure_deep_in_a_long_chain_is_named() -> None:

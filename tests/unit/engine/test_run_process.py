@@ -35,6 +35,23 @@ def test_a_signal_cancels_and_its_handlers_are_put_back(number: int) -> None:
     assert not threads()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_process_ignores_is_ignored_during_a_run_too(number: int) -> None:
+    job = ms.Job("job")
+
+    def interrupt(n: int) -> None:
+        if n in (10, 20):
+            os.kill(os.getpid(), number)
+
+    job.source(numbers(100), uid="in").sink(interrupt, uid="out")
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert ms.run(job).status is ms.JobStatus.COMPLETED
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_second_signal_does_not_wait() -> None:
     release = threading.Event()
 

@@ -23,10 +23,15 @@ WATCHFUL = ms.EngineSettings(grace="20s", blocked_after="200ms")
 BLOCKING = [
     place
     for place in PLACES
-    if place not in ("map_async, deaf", "map_async, to_thread", "async sink, close")
+    if "deaf" not in place
+    and place not in ("map_async, to_thread", "async sink, close")
     and (not place.startswith("source") or place == "source, cancel")
 ]
 Events = list[MutableMapping[str, Any]]
+
+
+def blocked(place: str, events: Events) -> Events:
+    return [each for each in events if each["job"] == place and each["event"] == "callback.blocked"]
 
 
 def block(place: str, events: Events) -> None:
@@ -40,7 +45,7 @@ def block(place: str, events: Events) -> None:
     if not hold.entered.wait(0.5):
         begun.run.cancel()  # it only blocks when it ends
     deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s and not any(each["job"] == place for each in events):
+    while time.monotonic() < deadline_s and not blocked(place, events):
         time.sleep(0.02)
     hold.release.set()
     begun.run.cancel()
@@ -53,7 +58,7 @@ def warnings() -> Iterator[dict[str, Events]]:
     with structlog.testing.capture_logs() as events:
         with ThreadPoolExecutor(len(BLOCKING)) as pool:
             list(pool.map(lambda place: block(place, events), BLOCKING))
-        yield {place: [each for each in events if each["job"] == place] for place in BLOCKING}
+        yield {place: blocked(place, events) for place in BLOCKING}
 
 
 @pytest.mark.parametrize("place", BLOCKING)
@@ -61,7 +66,6 @@ def test_a_callback_that_blocks_is_named_with_its_stack(
     place: str, warnings: dict[str, Events]
 ) -> None:
     (event,) = warnings[place]
-    assert event["event"] == "callback.blocked"
     assert event["log_level"] == "warning"
     assert event["operator_uid"] == PLACES[place].uid
     assert event["thread"] == PLACES[place].thread
