@@ -94,17 +94,15 @@ class Chunk:
 
     def part(self, begin: int, stop: int) -> Chunk:
         """Return some of the records, positions kept exact."""
-        exact = self.exact
-        end = self.start.plus(stop) if exact and stop < len(self.values) else self.end
-        part = Chunk(
-            self.values[begin:stop],
-            self.split,
-            self.position_of(begin),
-            end,
-            self.ingested_ms,
-            exact=exact,
-            weight=self.weight,
-        )
+        start, end = self.start, self.end
+        if self.exact:
+            base, records = start
+            if stop < len(self.values):
+                end = Position(base, records + stop)
+            if begin:
+                start = Position(base, records + begin)
+        part = Chunk(self.values[begin:stop], self.split, start, end, self.ingested_ms)
+        part.exact, part.weight = self.exact, self.weight
         if self.timestamps is not None:
             part.timestamps = self.timestamps[begin:stop]
         return part

@@ -85,9 +85,11 @@ class Emitter:
             return self._ratio.at_once(self.only.demand) or 1
         return min([each.ratio.at_once(each.room) for each in self.outputs.values()]) or 1
 
-    def ahead(self, *, at_source: bool) -> int:
+    def ahead(self, at_source: bool) -> int:
         """Return the records to ask upstream for, for the results that are asked for."""
         if self.only is not None:
+            if self._ratio.value == 1.0:
+                return self.only.demand
             return self._ratio.ahead(self.only.demand, at_source=at_source)
         outputs = self.outputs.values()
         return min([each.ratio.ahead(each.room, at_source=at_source) for each in outputs])

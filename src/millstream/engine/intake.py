@@ -56,13 +56,14 @@ class Ratio:
 
     Attributes:
         value: about so many; it falls slowly, for it may rise at any time.
+        most: as many as are to be reckoned with; it does not fall as far.
         made: records given since ``note``.
     """
 
-    __slots__ = ("_least", "_quiet", "made", "value")
+    __slots__ = ("_least", "_quiet", "made", "most", "value")
 
     def __init__(self) -> None:
-        self.value = 1.0
+        self.value = self.most = 1.0
         self.made = 0
         self._least = _LEAST_UNTRIED
         self._quiet = 1  # records taken since there was a result
@@ -75,11 +76,12 @@ class Ratio:
         else:
             self._quiet += taken
         before, now = self.value, made / taken
-        self.value = now if now > before else before + (now - before) / 8
+        self.value = value = now if now > before else before + (now - before) / 8
+        self.most = value if value > self._least else self._least
 
     def at_once(self, room: int) -> int:
         """Return the records to take where there is room for so many results."""
-        return int(room / max(self.value, self._least))
+        return int(room / self.most)
 
     def ahead(self, room: int, *, at_source: bool) -> int:
         """Return the records to ask upstream for, where there is room for so many results."""

@@ -31,6 +31,9 @@ PREFETCH = 16 * CHUNK_SIZE  # records a source may be ahead: 16 chunks hide a ha
 """Ordinary records; larger ones count for several, so these are 64 MB at most."""
 
 
+_AT_ONCE = 2 * CHUNK_SIZE  # records cut from one list before they are used: they stay in the cache
+
+
 class QueuedHead:
     """Serves a source that hands over lists, ahead of demand by a bounded prefetch; cuts them.
 
@@ -103,12 +106,14 @@ class QueuedHead:
 
     def run_slice(self) -> None:
         """Emit what there is demand for."""
-        queue, outlet = self._queue, self.outlet
+        queue, outlet, at_once = self._queue, self.outlet, _AT_ONCE
         while queue:
             chunk, begun = queue[0], self._begun
             records = len(chunk.values)
             left = records - begun
-            most = min(self._chunk_size // chunk.weight or 1, outlet.demand)
+            most = self._chunk_size if chunk.weight == 1 else self._chunk_size // chunk.weight or 1
+            demand = outlet.demand
+            most = most if most < demand else demand  # `min` costs three times as much
             if left > most:
                 if most <= 0:
                     break
@@ -119,11 +124,13 @@ class QueuedHead:
                 if begun:
                     self._begun = 0
                     chunk = chunk.part(begun, records)
-            self._consumed += chunk.cost
+                most = left
+            self._consumed += most * chunk.weight or 1
             self.position = chunk.end
             if left:
                 outlet.emit(chunk)
-                if self._begun:  # the next part, when this one has been used: it is in the cache
+                at_once -= most
+                if at_once <= 0 and self._begun:
                     self._schedule()
                     break
         if outlet.done:

@@ -68,6 +68,7 @@ class Task:
         self._in_place = chain.in_place
         self._by_record = chain.by_record
         self._loop = chain.eager_loop
+        self._silent = self._loop is not None and self._loop.silent
         self._direct: tuple[Inlet, Outlet, Segment | None] | None = None
         if inputs == 1 and self.emitter.only is not None and chain.one_list:
             self._direct = self.inlets[0], self.emitter.only, self._loop
@@ -184,7 +185,7 @@ class Task:
             if not isinstance(chunk, Chunk):
                 break
             records = len(chunk.values)
-            if records > budget or records > outlet.demand:
+            if records > budget or records * ratio.most > outlet.demand:
                 break
             queue.popleft()
             budget -= records
@@ -199,7 +200,7 @@ class Task:
                     ratio.made = made
                     ratio.note(records)
                 exact = chunk.exact and self._in_place and made == records
-                if made > outlet.demand:  # a process function may emit any number
+                if made > outlet.demand:
                     self._send(chunk, [values])
                     break
                 chunk.values, chunk.exact = values, exact  # the chunk is ours alone
@@ -239,7 +240,7 @@ class Task:
         assert isinstance(chunk, Chunk)
         self.emitter.origin = chunk
         most = self._intake.pace.slice
-        bite = most if loop.silent else min(most, self.emitter.at_once())
+        bite = most if self._silent else min(most, self.emitter.at_once())
         rooms = self.emitter.rooms(self.chain.outputs)
         outs, taken = loop.run_until(chunk.values, rooms, bite, most)
         part = inlet.take(taken)
@@ -323,9 +324,8 @@ class Task:
             self.emitter.complete()
             return
         if room > 0:
-            most = min(_AHEAD // self.emitter.origin.weight, self._intake.pace.ahead)
-            if self._loop is None or not self._loop.silent:
-                most = min(most, self.emitter.ahead(at_source=self._at_source))
+            most = _AHEAD if self._silent else self.emitter.ahead(self._at_source)
+            most = min(most, self._intake.pace.ahead, _AHEAD // self.emitter.origin.weight)
             share = most // len(self.inlets) or 1
             for inlet in self.inlets:
                 inlet.top_up(share)
