@@ -30,7 +30,7 @@ class Position(NamedTuple):
 
 
 class Chunk:
-    """Up to 1,024 records of one split, the unit in which records move.
+    """Records of one split, the unit in which they move: 1,024 at most behind a source's head.
 
     Attributes:
         values: the records, a list (or another sequence a source gave, such as a range).

@@ -19,9 +19,9 @@ class EngineSettings:
         manage_gc: let the engine decide when garbage is collected; False leaves Python's
             collector as it is.
         memory_share: resident memory, as a share of the cgroup's or the machine's, past which the
-            engine collects at once.
-        grace: how long the parts of a job may take to end after a cancel or a failure, before the
-            run gives up on them.
+            engine collects after little growth.
+        grace: how long the parts of a job may take to end after a cancel or a failure, and its
+            sources to close at the end of their input, before the run gives up on them.
         blocked_after: how long a callback may hold the engine, the event loop or a sink's thread
             before it is named in the log with its stack.
         chunk_size: most records in a chunk as it comes from a source, up to 4,096.

@@ -29,12 +29,13 @@ def size_of(record: Any) -> int:
     size = sys.getsizeof(record)
     if isinstance(record, Mapping):
         held: Sequence[Any] = list(record.values())
-    elif isinstance(record, list | tuple):
-        held = record
+    elif isinstance(record, list | tuple | set | frozenset):
+        held = list(record)
     elif isinstance(record, str | bytes | int | float | range):
         return size
     else:
-        names: Any = getattr(record, "__struct_fields__", None) or getattr(record, "__dict__", ())
+        fields = ("__struct_fields__", "__dataclass_fields__", "__dict__")
+        names: Any = next((getattr(record, each) for each in fields if hasattr(record, each)), ())
         held = [getattr(record, name, None) for name in names]
     looked_at = held[:_LOOKED_AT]
     inside = sum(map(sys.getsizeof, looked_at))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ class Group:
     """Tasks of the JobGraph that run as one: joined by edges that are fused away.
 
     Attributes:
-        operators: of all its tasks, in order; the edges between them are in ``fused``.
+        operators: of all its tasks, in order.
         head: the engine's end of the source, if the first operator is one.
         async_task: of the first operator, if it is a map_async.
         task: what runs the operators in the middle; None for a lone sink.
@@ -53,7 +53,6 @@ class Group:
     """
 
     operators: list[OperatorSpec]
-    fused: list[JobEdge] = field(default_factory=list)
     source_driver: SourceDriver | None = None
     head: QueuedHead | CollectHead | None = None
     async_task: AsyncTask | None = None
@@ -358,6 +357,5 @@ def _groups(graph: JobGraph) -> list[Group]:
         else:
             group = of[fused.source]
             group.operators.extend(vertex.operators)
-            group.fused.append(fused)
         of[vertex.id] = group
     return groups

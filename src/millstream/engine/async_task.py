@@ -67,13 +67,14 @@ class AsyncTask:
         self._alone = False  # and there is no other
         self._received = self._emitted = self._filtered = 0
         self._net = 0  # records that calls gave, over one for each call
-        self._started_ns = dispatcher.clock.monotonic_ns()
+        self._started_ns = 0
         self._call = limited(operator)
 
     # -- lifecycle ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Do nothing: the loop is there."""
+        """Begin to count the time."""
+        self._started_ns = self._dispatcher.clock.monotonic_ns()
 
     def close(self) -> None:
         """Forget what is in flight; the loop's owner cancels it."""

@@ -19,11 +19,10 @@ class Outlet:
     Attributes:
         demand: records asked for and not yet emitted.
         sent: records emitted.
-        discarded: records given up after a cancel.
         done: nothing may be emitted any more.
     """
 
-    __slots__ = ("_on_cancel", "_on_demand", "_subscriber", "demand", "discarded", "done", "sent")
+    __slots__ = ("_on_cancel", "_on_demand", "_subscriber", "demand", "done", "sent")
 
     def __init__(
         self, on_demand: Callable[[], None], on_cancel: Callable[[], None] | None = None
@@ -33,7 +32,6 @@ class Outlet:
         self._subscriber: Subscriber | None = None
         self.demand = 0
         self.sent = 0
-        self.discarded = 0
         self.done = False
 
     # -- publisher ------------------------------------------------------------------------------
@@ -88,7 +86,6 @@ class Outlet:
         records = len(chunk.values)
         if self._subscriber is None:
             self.sent += records
-            self.discarded += records
             return
         if records > self.demand:
             raise InternalError(f"{records} records emitted, {self.demand} asked for (rule 1.1)")
@@ -225,11 +222,7 @@ class Inlet:
             self._subscription.request(n)
 
     def top_up(self, room: int) -> None:
-        """Ask for as many records as fit into ``room``, in batches of a quarter of it or more.
-
-        What is asked for is what the outputs can take,
-        so a barrier never stands behind more than that.
-        """
+        """Ask for as many records as fit into ``room``, in batches of a quarter of it or more."""
         held = self.outstanding + self.queued
         missing = room - held
         if missing > 0 and (not held or missing >= room >> 2):

@@ -62,9 +62,7 @@ class GcPolicy:
         self._manage = manage and resident_bytes() > 0
         self._limit_bytes = int(memory_limit_bytes() * memory_share)
         self._after_bytes = 0  # resident memory after the last collection, or as the run began
-        self._refill = (
-            0  # as many new objects as were there when a collection helped; 0: it did not
-        )
+        self._refill = 0  # new objects until a collection that helped is repeated; 0: it did not
         self._collected_at = -1  # the engine's slices at the last idle collection
         self.collections = 0
 
@@ -79,7 +77,7 @@ class GcPolicy:
             _switch.release()
 
     def guard(self) -> None:
-        """Collect if resident memory has grown by enough; by less is enough past its share.
+        """Collect if resident memory has grown by enough; past its share, 5 % is enough.
 
         Memory that a collection has freed mostly stays with the process, and new garbage fills it
         unseen. So one that has helped is repeated after as many new objects.

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from millstream.core.element import Barrier, Control, EndOfInput
-from millstream.core.errors import InconsistentError, MillstreamError, SinkError, SourceError
+from millstream.core.errors import (
+    InconsistentError,
+    MillstreamError,
+    SinkError,
+    SourceError,
+    StuckError,
+)
 from millstream.core.job_result import JobResult
 from millstream.core.job_status import JobStatus
 from millstream.core.log import warning
@@ -42,7 +48,7 @@ class JobRun:
 
     Attributes:
         finished: set when the engine thread has nothing left to do; see ``wait``.
-        ending_since_ns: when something first asked the run to end early; 0 before.
+        ending_since_ns: when the grace began in which the run has to end; 0 before.
         threads: every thread of the run, by what runs on it.
     """
 
@@ -71,7 +77,8 @@ class JobRun:
         self._error: BaseException | None = None
         self._noted: BaseException | None = None  # the same, before the engine thread hears of it
         self._cancelled = False
-        self._ending = False  # every part has been told to end
+        self._told_to_end = False  # early: by a cancel or a failure
+        self._ending = False  # every part has been told so
         self._finishing = False  # the results are appearing; a cancel comes too late
         self._barriers: dict[int, set[str]] = {}
 
@@ -118,6 +125,9 @@ class JobRun:
 
     def abandon(self) -> None:
         """End what does not end because it waits for a part that is stuck."""
+        if not self._ending:
+            stuck = StuckError(f"job {self.graph.job!r} did not end within its grace")
+            self.dispatcher.post(self._fail, stuck)
         self.dispatcher.post(lambda _: self.dispatcher.stop())
         if not self._ending:  # the engine thread is stuck, and has not told the others
             # On a thread: a source's cancel() is the user's code, and may block as well.
@@ -141,7 +151,7 @@ class JobRun:
             raise RuntimeError(f"this run of job {self.graph.job!r} has not ended; call wait()")
         return self._result
 
-    def _ended(self) -> JobResult:
+    def _make_result(self) -> JobResult:
         status = JobStatus.COMPLETED
         if self._error is not None:
             status = JobStatus.FAILED
@@ -170,7 +180,7 @@ class JobRun:
             if self.assembly.loop is not None:
                 self.assembly.loop.cancel_all()
             try:
-                self._result = self._ended()
+                self._result = self._make_result()
             finally:
                 self.finished.set()
 
@@ -255,7 +265,7 @@ class JobRun:
         except BaseException as error:  # noqa: BLE001  # the engine hears it
             # Also what is no Exception: SystemExit would end the loop, and a CancelledError that
             # nobody here asked for would look like an end of input.
-            if not self.ending_since_ns:
+            if not self._told_to_end:
                 self._note_failure(_named(kind, driver.uid, error))
             elif not isinstance(error, asyncio.CancelledError):
                 self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
@@ -273,7 +283,7 @@ class JobRun:
         if self._unflushed or self._ending or self._finishing:
             return
         if not self._alive.isdisjoint(self.assembly.source_drivers()):
-            self._note_ending()  # only a source's close() is left
+            self._begin_grace()  # only a source's close() is left
             return
         self.ending_since_ns = 0  # to let them appear may take as long as it likes
         violations = list(account_of(self.assembly, cut_short=False).violations())
@@ -304,7 +314,12 @@ class JobRun:
     # -- ending early ---------------------------------------------------------------------------
 
     def _note_ending(self) -> None:
-        """Let the grace begin, whether or not the engine thread hears of it. From any thread."""
+        """Note that the run is to end early, whether or not the engine thread hears of it."""
+        self._told_to_end = True
+        self._begin_grace()
+
+    def _begin_grace(self) -> None:
+        """Let the time begin in which the run has to end. From any thread."""
         if not self.ending_since_ns:
             self.ending_since_ns = self._clock.monotonic_ns()
 
@@ -317,7 +332,7 @@ class JobRun:
 
     def _on_cancel(self, _: object) -> None:
         if self._finishing:
-            self._note_ending()
+            self._begin_grace()
         elif not self._ending:
             self._cancelled = True
             self._end()

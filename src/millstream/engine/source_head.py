@@ -27,8 +27,10 @@ from millstream.core.wording import shown
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 
-PREFETCH = 16 * CHUNK_SIZE  # records a source may be ahead: 16 chunks hide a hand-off's latency
-"""Ordinary records; larger ones count for several, so these are 64 MB at most."""
+PREFETCH = 16 * CHUNK_SIZE
+"""Records a source may be ahead; larger ones count for several, so they are 64 MB at most.
+
+16 chunks hide a hand-off's latency."""
 
 
 _AT_ONCE = 2 * CHUNK_SIZE  # records cut from one list before they are used: they stay in the cache
@@ -125,7 +127,7 @@ class QueuedHead:
                     self._begun = 0
                     chunk = chunk.part(begun, records)
                 most = left
-            self._consumed += most * chunk.weight or 1
+            self._consumed += chunk.cost
             self.position = chunk.end
             if left:
                 outlet.emit(chunk)

@@ -140,8 +140,10 @@ class Supervisor:
         )
 
     def _stuck(self) -> StuckError:
+        before = self._running()
         self._let_go()
-        parts, uids, stacks = self._running()
+        after = self._running()
+        parts, uids, stacks = after if after[0] else before  # it may have ended by now
         return StuckError(
             f"job {self._run.graph.job!r} did not end within its grace of "
             f"{self._settings.grace_s:g} s: still running: {', '.join(parts)}. A source's cancel() "

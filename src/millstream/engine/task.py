@@ -80,12 +80,13 @@ class Task:
         self._busy_ns = self._backpressured_ns = self._idle_ns = 0
         self._wanted = False  # an output asked for records when the last slice ended
         self._now_ns = dispatcher.clock.monotonic_ns
-        self._since_ns = self._now_ns()
+        self._since_ns = 0
 
     # -- lifecycle ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the user's process functions."""
+        """Begin to count the time, and open the user's process functions."""
+        self._since_ns = self._now_ns()
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:

@@ -20,6 +20,11 @@ class Plain:
     text: str
 
 
+@dataclass(slots=True)
+class Slotted:
+    text: str
+
+
 class Typed(msgspec.Struct):
     text: str
 
@@ -41,7 +46,9 @@ def test_an_ordinary_record_counts_as_one(records: Sequence[Any]) -> None:
         ["x" * MB, 1],
         ("x" * MB,),
         Plain("x" * MB),
+        Slotted("x" * MB),
         Typed("x" * MB),
+        {"x" * MB},
         dict.fromkeys(range(1000), "x" * KB),
     ],
     ids=lambda record: type(record).__name__,

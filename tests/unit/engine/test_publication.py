@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 import millstream as ms
 from millstream.core.errors import SourceError, StuckError
+from tests.support.stepping import wait_until
 from tests.unit.engine.driving import Begun, drop, failure, numbers
 
 
@@ -119,3 +121,38 @@ def test_there_is_no_result_before_the_end_and_only_one_behind_it() -> None:
         execution.result()
     sink.may_end.set()
     assert execution.wait() is execution.result()
+
+
+def test_a_run_that_was_given_up_on_has_not_completed() -> None:
+    may_close = threading.Event()
+    job = ms.Job("job", engine=ms.EngineSettings(grace="200ms"))
+    job.source(Closing(lambda: may_close.wait(10)), uid="in").sink(drop, uid="out")
+    execution = ms.start(job)
+    with pytest.raises(StuckError, match="still running: source in"):
+        execution.wait()
+    may_close.set()
+    wait_until(lambda: execution.ended, "the end")
+    assert execution.result().status is ms.JobStatus.FAILED
+
+
+def test_a_cancel_that_nobody_asked_for_in_an_async_close_is_a_failure() -> None:
+    class Cancels(ms.AsyncBatchSource[int]):
+        async def read(self, position: Any) -> AsyncIterator[tuple[list[int], int]]:
+            yield [1], 1
+
+        async def close(self) -> None:
+            await asyncio.sleep(0.02)  # the sink has flushed by now
+            raise asyncio.CancelledError
+
+    job = ms.Job("job")
+    job.source(Cancels(), uid="in").sink(drop, uid="out")
+    assert failure(job).operator_uid == "in"
+
+
+def test_the_time_of_a_task_begins_with_the_run() -> None:
+    job = ms.Job("job")
+    job.source(numbers(10), uid="in").sink(drop, uid="out")
+    begun = Begun(job, start=False)
+    time.sleep(0.2)
+    (times,) = begun.wait().account.tasks
+    assert times.busy_s + times.backpressured_s + times.idle_s < 0.2
