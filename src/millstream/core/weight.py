@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from millstream.core.codec import Lines
 
 ORDINARY_BYTES = 4096  # up to here a record counts as one
 MOST = 4096  # the weight of a record of 16 MB; a larger one counts no more
-_LOOKED_AT = 64  # items of one record that are looked at
+_LOOKED_AT = 64  # items of one container that are looked at
+_DEPTH = 3  # containers within containers
 
 
 def weight_of(records: Sequence[Any]) -> int:
@@ -24,26 +28,40 @@ def weight_of(records: Sequence[Any]) -> int:
     return min(size // ORDINARY_BYTES + 1, MOST)
 
 
-def size_of(record: Any) -> int:
-    """Return a record's size in bytes with what it directly holds; deeper, or shared, is missed."""
-    size = sys.getsizeof(record)
-    if isinstance(record, Mapping):
-        held: Sequence[Any] = list(record.values())
-    elif isinstance(record, list | tuple | set | frozenset):
-        held = list(record)
-    elif isinstance(record, str | bytes | int | float | range):
-        return size
-    else:
-        fields = ("__struct_fields__", "__dataclass_fields__", "__dict__")
-        names: Any = next((getattr(record, each) for each in fields if hasattr(record, each)), ())
-        held = [getattr(record, name, None) for name in names]
-    looked_at = held[:_LOOKED_AT]
-    inside = sum(map(sys.getsizeof, looked_at))
-    return size + (inside if len(looked_at) == len(held) else inside * len(held) // _LOOKED_AT)
+def size_of(record: Any, depth: int = _DEPTH) -> int:
+    """Return about a record's size in bytes, with what it holds a few levels deep.
+
+    A record that lets nobody look, such as a lazy proxy, has the size of an ordinary one.
+    """
+    try:
+        size = sys.getsizeof(record)
+        if depth and not isinstance(record, str | bytes | int | float | range):
+            count, held = _held(record)
+            looked_at = list(islice(held, _LOOKED_AT))
+            inside = sum([size_of(each, depth - 1) for each in looked_at])
+            size += inside if len(looked_at) == count else inside * count // _LOOKED_AT
+    except Exception:  # noqa: BLE001  # the user's code, which nobody asked to run
+        return 1
+    return size
+
+
+def _held(record: Any) -> tuple[int, Iterable[Any]]:
+    """Return what a record directly holds, and how many that are."""
+    if isinstance(record, dict):
+        return len(record), dict.values(record)
+    if isinstance(record, list | tuple | set | frozenset | deque):
+        return len(record), record
+    # Of the type, as an instance may answer to every name.
+    kind = type(record)
+    names = [name for each in kind.__mro__ for name in vars(each).get("__slots__", ())]
+    held = [getattr(record, name) for name in names if hasattr(record, name)]
+    if kind.__dictoffset__:
+        held += vars(record).values()
+    return len(held), held
 
 
 class Scale:
-    """Weighs every 16th list it is shown: a look costs as much as moving 20 records.
+    """Weighs about every 16th list it is shown: a look costs as much as moving 20 records.
 
     Attributes:
         weight: of the records seen last.
@@ -60,6 +78,6 @@ class Scale:
         if self._skip:
             self._skip -= 1
         elif records:
-            self._skip = 15
+            self._skip = random.randint(8, 22)  # not in step with what the source does
             self.weight = weight_of(records)
         return self.weight

@@ -18,17 +18,20 @@ from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.event_loop import EventLoop
 from millstream.operators.map_async import MapAsync
 
+_DEAF_S = 1.0  # what a call gets to end in, once its timeout has cancelled it
+
 
 class _Call:
     """One record in flight."""
 
-    __slots__ = ("chunk", "done", "error", "index", "result", "value")
+    __slots__ = ("chunk", "done", "error", "given_up", "index", "result", "value")
 
     def __init__(self, value: Any, chunk: Chunk, index: int) -> None:
         self.value = value
         self.chunk = chunk
         self.index = index
         self.done = False
+        self.given_up = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -215,6 +218,11 @@ class AsyncTask:
             self._loop.start(self._run(call), operator=self.name)
 
     async def _run(self, call: _Call) -> None:
+        watch: asyncio.TimerHandle | None = None
+        timeout_ms = self._operator.timeout_ms
+        if timeout_ms is not None:
+            late_s = timeout_ms / 1000 + _DEAF_S
+            watch = asyncio.get_running_loop().call_later(late_s, self._give_up, call)
         try:
             call.result = await self._call(call.value)
         except asyncio.CancelledError as error:
@@ -223,6 +231,22 @@ class AsyncTask:
             call.error = error  # the call was cancelled from within: it will have no result
         except BaseException as error:  # noqa: BLE001  # the engine thread raises it, with the record
             call.error = error
+        finally:
+            if watch is not None:
+                watch.cancel()
+        if not call.given_up:
+            self._note_finished(call)
+
+    def _give_up(self, call: _Call) -> None:
+        """Fail a call that goes on although its timeout has cancelled it."""
+        call.given_up = True
+        call.error = CallError(
+            f"no result within {self._operator.timeout_ms} ms, and it goes on although it was "
+            "cancelled: let CancelledError pass (a bare `except:` catches it)"
+        )
+        self._note_finished(call)
+
+    def _note_finished(self, call: _Call) -> None:
         self._finished.append(call)
         if not self._announced:
             self._announced = True
@@ -253,9 +277,9 @@ class AsyncTask:
     def _fail(self, error: BaseException) -> None:
         if not self.done:
             self.done = True
+            self._on_failure(error)  # first: what follows goes from task to task
             self.outlet.error(error)
             self.inlets[0].cancel()
-            self._on_failure(error)
 
     def _on_cancel(self) -> None:
         if not self.done:

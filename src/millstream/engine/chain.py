@@ -53,7 +53,8 @@ class BatchStep:
             self.received += len(batch)
             try:
                 results = iter(self._function(batch))
-                while out := list(islice(results, max(1, limit[0]))):
+                # Not in smaller pieces than its records came in: what follows is called for each.
+                while out := list(islice(results, max(len(batch), limit[0]))):
                     self.emitted += len(out)
                     yield [out]
             except GeneratorExit:
@@ -122,6 +123,11 @@ class Chain:
     def by_record(self) -> bool:
         """Return whether no step is called with lists, which are better long."""
         return not any(isinstance(step, BatchStep) for step in self._steps)
+
+    @property
+    def silent(self) -> bool:
+        """Return whether nothing leaves before the input has ended."""
+        return any(segment.silent for segment in self.segments)
 
     @property
     def has_steps(self) -> bool:

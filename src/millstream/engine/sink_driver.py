@@ -54,7 +54,7 @@ class SinkDriver:
     def cancel(self) -> None:
         """Make the thread end soon, without finishing. From the engine thread."""
         self._stopping = True
-        self._left = length_hint(self._records)
+        self._left = self._left or length_hint(self._records)  # it may be told twice
         self._in_hand.clear()  # ends the loop over it at the next record, without a test for each
         self._items.put(_STOP)
 

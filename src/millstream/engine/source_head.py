@@ -28,7 +28,7 @@ from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 
 PREFETCH = 16 * CHUNK_SIZE
-"""Records a source may be ahead; larger ones count for several, so they are 64 MB at most.
+"""Records a source may be ahead; larger ones count for several, so they are about 64 MB at most.
 
 16 chunks hide a hand-off's latency."""
 

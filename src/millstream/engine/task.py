@@ -68,7 +68,7 @@ class Task:
         self._in_place = chain.in_place
         self._by_record = chain.by_record
         self._loop = chain.eager_loop
-        self._silent = self._loop is not None and self._loop.silent
+        self._silent = chain.silent
         self._direct: tuple[Inlet, Outlet, Segment | None] | None = None
         if inputs == 1 and self.emitter.only is not None and chain.one_list:
             self._direct = self.inlets[0], self.emitter.only, self._loop
@@ -224,7 +224,12 @@ class Task:
         if self._loop is not None:
             self._run_loop(inlet, self._loop)
             return
-        limit = self.emitter.at_once()
+        if self._silent:
+            limit = CHUNK_SIZE
+        elif self._by_record:
+            limit = self.emitter.at_once()
+        else:  # a function of lists; what it costs to call it is paid for each
+            limit = self.emitter.ahead(at_source=False) or 1
         if self._by_record:
             limit = min(limit, self._intake.pace.slice)
         chunk = inlet.take(limit)

@@ -53,16 +53,19 @@ class Process(RowOperator):
     def write(self, loop: Loop) -> None:
         """Write the hand-over of the key to each state, and the call."""
         key, record = self.key_by.write_key(loop), loop.value()
-        live = loop.keep("live", lambda: LiveProcess(self.function, str(loop.uid), loop.states))
+        live = loop.keep("live", lambda: LiveProcess(self, str(loop.uid), loop.states))
         for state in live.states:
             loop.line(f"{loop.bind(state)}.key = {key}")
         function, name = live.function, loop.bind(live.ctx)
-        sides = ", ".join(f"{tag!r}: {loop.side_output(tag)}" for tag in self.side_outputs)
-        loop.prologue(f"{name}.side_outputs = {{{sides}}}")
+        if self.side_outputs:
+            sides = ", ".join(f"{tag!r}: {loop.side_output(tag)}" for tag in self.side_outputs)
+            loop.prologue(f"{name}.side_outputs = {{{sides}}}")
+            loop.epilogue(f"{name}.side_outputs = {loop.bind(live.no_outputs)}")
         loop.line(f"{name}.current_key = {key}")
         call = f"{loop.bind(function.process_element)}({record}, {name})"
         made = loop.bind(live.made)
-        take = f"out.extend({made}); {made}.clear()"
+        # Another thread may be collecting: nothing of what it adds in between may be lost.
+        take = f"made = len({made}); out.extend({made}[:made]); del {made}[:made]"
         loop.epilogue(take)
         if is_generator(function.process_element):
             loop.line(f"if {made}: {take}")  # in order with what it yields
@@ -81,15 +84,17 @@ class LiveProcess:
         function: the copy; the engine calls its ``open`` and ``close``.
         ctx: what it is given.
         made: what it has collected and the loop has not yet taken.
+        no_outputs: what stands for its side outputs outside of ``process_element``.
         states: its live states, whose key the loop sets.
     """
 
-    def __init__(
-        self, function: KeyedProcessFunction[Any, Any], uid: str, store: StateStore
-    ) -> None:
+    def __init__(self, process: Process, uid: str, store: StateStore) -> None:
+        function = process.function
         self.function = copy.copy(function)
+        self.no_outputs = dict.fromkeys(process.side_outputs, _refused)
         self.made: list[Any] = []  # one list for the whole run: `ctx.collect` may be kept
         self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=self.made.append)
+        self.ctx.side_outputs = self.no_outputs
         self.states = []
         for attribute, descriptor in find_states(type(function)).items():
             state = store.value_state(uid, str(descriptor.name), descriptor.default)
@@ -125,6 +130,13 @@ class LiveProcess:
             raise RecordError(
                 f"collect({shown(self.made[0])}) in {where}: emit only in process_element"
             )
+
+
+def _refused(value: object) -> None:
+    raise RecordError(
+        f"output(…, {shown(value)}) in open(), close() or another thread: emit only in "
+        "process_element"
+    )
 
 
 def _type_name(kind: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
-from millstream.core.errors import OperatorError
+from millstream.core.errors import OperatorError, StuckError
 from tests.unit.api.jobs import Build, begun, collected, failure
 
 CHUNK_SIZES = [3, 1024]
@@ -276,3 +276,24 @@ def test_cancelling_a_job_cancels_what_is_in_flight() -> None:
     execution.cancel()
     assert execution.wait().status is ms.JobStatus.CANCELLED
     assert cancelled.is_set()
+
+
+def test_a_call_that_goes_on_behind_its_timeout_fails_the_job() -> None:
+    async def deaf(n: int) -> int:
+        while not over.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                pass
+        return n
+
+    over = threading.Event()
+    job = ms.Job("job", engine=ms.EngineSettings(grace="200ms"))
+    job.source(ms.collection.source([1]), uid="in").map_async(
+        deaf, uid="call", timeout="10ms"
+    ).sink(ms.blackhole.sink(), uid="out")
+    with pytest.raises(StuckError) as caught:
+        ms.run(job)
+    over.set()
+    assert isinstance(caught.value.__cause__, OperatorError)
+    assert "it goes on although it was cancelled" in str(caught.value.__cause__)

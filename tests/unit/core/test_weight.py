@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,13 @@ KB, MB = 1 << 10, 1 << 20
 @dataclass
 class Plain:
     text: str
+
+
+class OldSlots:
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 @dataclass(slots=True)
@@ -49,6 +57,9 @@ def test_an_ordinary_record_counts_as_one(records: Sequence[Any]) -> None:
         Slotted("x" * MB),
         Typed("x" * MB),
         {"x" * MB},
+        {"n": 1, "document": {"body": ["x" * MB]}},
+        OldSlots("x" * MB),
+        deque(["x" * MB]),
         dict.fromkeys(range(1000), "x" * KB),
     ],
     ids=lambda record: type(record).__name__,
@@ -67,7 +78,34 @@ def test_no_record_weighs_more_than_a_source_has_credit_for() -> None:
     assert weight_of(["x" * (MB << 6)]) == MOST
 
 
-def test_a_scale_looks_at_one_list_in_sixteen() -> None:
+def test_a_scale_looks_at_about_one_list_in_sixteen_out_of_step() -> None:
     scale = Scale()
     assert scale.weigh([1]) == 1
-    assert [scale.weigh(["x" * MB]) for _ in range(16)] == [1] * 15 + [257]
+    weights = [scale.weigh(["x" * MB]) for _ in range(23)]
+    assert weights[:8] == [1] * 8
+    assert weights[-1] == 257
+    scale = Scale()  # every 16th is small
+    weights = [scale.weigh(["x" * MB] if n % 16 else [1]) for n in range(1600)]
+    assert sum(weight > 1 for weight in weights) > 1200
+
+
+class Answering:
+    """Has a method for every name, as a stub of a remote object."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: 1
+
+
+class Lazy(dict[str, Any]):
+    def values(self) -> Any:
+        raise RuntimeError("deferred load failed")
+
+
+class Refusing:
+    def __sizeof__(self) -> int:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("record", [Answering(), Lazy(a=1), Refusing()])
+def test_a_look_at_a_record_runs_none_of_its_code_and_never_fails(record: Any) -> None:
+    assert weight_of([record]) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -105,6 +106,70 @@ def emits_late_by_a_thread() -> ms.Job:
     late = job.source(source, uid="in").key_by("user").process(Given(), uid="p")
     late.sink(ms.collection.sink([]), uid="out")
     return job
+
+
+class AsideElsewhere(ms.KeyedProcessFunction[dict[str, Any], int]):
+    """Emits to its side output when it is opened, or closed."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def open(self, ctx: ms.ProcessContext[int]) -> None:
+        self.ctx = ctx
+        if self.where == "open":
+            ctx.output("aside", 1)
+
+    def process_element(self, value: dict[str, Any], ctx: ms.ProcessContext[int]) -> None:
+        ctx.output("aside", value["n"])
+
+    def close(self) -> None:
+        if self.where == "close":
+            self.ctx.output("aside", 1)
+
+
+@pytest.mark.parametrize("where", ["open", "close"])
+def test_a_side_output_outside_of_process_element_fails_the_job(where: str) -> None:
+    job = ms.Job("aside")
+    source = job.source(ms.collection.source(records(10)), uid="in")
+    made = source.key_by("user").process(AsideElsewhere(where), side_outputs=["aside"], uid="p")
+    made.sink(ms.blackhole.sink(), uid="out")
+    made.side_output("aside").sink(ms.blackhole.sink(), uid="aside")
+    error = failure(job)
+    assert error.operator_uid == "p"
+    assert f"{where}() failed" in str(error)
+    assert "emit only in process_element" in str(error)
+
+
+def test_what_another_thread_collects_meanwhile_arrives_or_fails_the_job() -> None:
+    """However threads interleave, nothing vanishes from a job that completes."""
+    collected = [0]
+
+    class Shares(ms.KeyedProcessFunction[dict[str, Any], int]):
+        def process_element(self, value: dict[str, Any], ctx: ms.ProcessContext[int]) -> None:
+            if not hasattr(self, "thread"):
+                self.over = threading.Event()
+                self.thread = threading.Thread(target=self.go_on, args=[ctx.collect])
+                self.thread.start()
+            if value["n"] == 19_999:
+                self.over.set()
+                self.thread.join()
+
+        def go_on(self, collect: Callable[[int], Any]) -> None:
+            while not self.over.is_set():
+                collect(1)
+                collected[0] += 1
+
+    results: list[int] = []
+    job = ms.Job("shared")
+    source = job.source(ms.collection.source(records(20_000)), uid="in")
+    source.key_by("user").process(Shares(), uid="p").sink(ms.collection.sink(results), uid="out")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        ms.run(job)
+    finally:
+        sys.setswitchinterval(before)
+    assert len(results) == collected[0]
 
 
 @pytest.mark.parametrize("build", [emits_late_by_close, emits_late_by_a_thread])

@@ -77,3 +77,23 @@ def test_a_loop_that_emits_nothing_is_called_with_whole_chunks(emits: str) -> No
     begun = Begun(job)
     begun.wait()
     assert begun.run.dispatcher.slices < RECORDS / 200
+
+
+@pytest.mark.parametrize("behind", ["a filter that keeps nothing", "an aggregate"])
+def test_a_function_of_lists_gets_long_ones_though_nothing_comes_out(behind: str) -> None:
+    lengths: list[int] = []
+
+    def note(numbers: Sequence[int]) -> Sequence[int]:
+        lengths.append(len(numbers))
+        return numbers
+
+    job = ms.Job("job")
+    made: Any = job.source(numbers(RECORDS, batch=1_000), uid="in").map_batches(note)
+    if behind == "an aggregate":
+        made = made.key_by(lambda n: n % 7).aggregate(n=ms.count(), emit="final", uid="n")
+    else:
+        made = made.filter(lambda n: n < 0)
+    made.sink(drop, uid="out")
+    ms.run(job)
+    assert sum(lengths) == RECORDS
+    assert len(lengths) < RECORDS / (800 if behind == "an aggregate" else 100)
