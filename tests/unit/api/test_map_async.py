@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from typing import Any
@@ -281,10 +282,8 @@ def test_cancelling_a_job_cancels_what_is_in_flight() -> None:
 def test_a_call_that_goes_on_behind_its_timeout_fails_the_job() -> None:
     async def deaf(n: int) -> int:
         while not over.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.05)
-            except asyncio.CancelledError:
-                pass
         return n
 
     over = threading.Event()
