@@ -7,7 +7,6 @@ from millstream.control.job_file import refuse_while_loading
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import Guarantee, JobGraph
 from millstream.core.job_result import JobResult
-from millstream.graph.explain import explain as explain_graphs
 from millstream.graph.optimizer import optimize
 from millstream.operators.program import Program
 from millstream.runners.embedded import EmbeddedRunner, Execution
@@ -80,5 +79,7 @@ def explain(job: Job, format: str = "text") -> str:  # the word users know
         job: the job.
         format: ``text``, ``mermaid``, ``json`` or ``svg``.
     """
+    from millstream.graph.explain import explain as explain_graphs
+
     graph = plan(job)
     return explain_graphs(job.stream_graph, graph, format)
