@@ -45,7 +45,7 @@ FINE: list[Any] = [
     wrapped(Form.take),
     staticmethod(lambda value, ctx: None),
     classmethod(lambda cls, value, ctx: None),
-    functools.partial(lambda more, value, ctx: None, 1),
+    staticmethod(functools.partial(lambda more, value, ctx: None, 1)),
     dict.fromkeys,
     print,
     type("Called", (), {"__call__": lambda self, value, ctx: None})(),
