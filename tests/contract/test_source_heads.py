@@ -46,6 +46,14 @@ class Head:
         self.head = QueuedHead(self.dispatcher, "source", self.credits.append, Position(None, 0))
         self.head.open()
 
+    def fed_inlet(self, demand: int) -> Inlet:
+        """Return the inlet of the source's task, which has asked for so much."""
+        inlet = Inlet(lambda: None, self.failures.append)
+        self.head.feed(inlet)
+        inlet.request(demand)
+        self.dispatcher.run_until_idle()
+        return inlet
+
     def give(self, values: list[Any]) -> None:
         self.head.on_chunk(Chunk(values, "source", Position(7, 0), Position(8, 0), 0))
 
@@ -288,10 +296,7 @@ def test_the_end_of_a_source_needs_no_demand() -> None:
 
 def test_a_barrier_overtakes_what_the_sources_task_has_not_begun() -> None:
     source = Head()
-    inlet = Inlet(lambda: None, source.failures.append)
-    source.head.feed(inlet)
-    inlet.request(10)
-    source.dispatcher.run_until_idle()
+    inlet = source.fed_inlet(demand=10)
     source.give([1, 2, 3])
     source.give([4, 5])
     inlet.take(2)
@@ -303,10 +308,7 @@ def test_a_barrier_overtakes_what_the_sources_task_has_not_begun() -> None:
 
 def test_a_watermark_overtakes_nothing() -> None:
     source = Head()
-    inlet = Inlet(lambda: None, source.failures.append)
-    source.head.feed(inlet)
-    inlet.request(10)
-    source.dispatcher.run_until_idle()
+    inlet = source.fed_inlet(demand=10)
     source.give([1, 2, 3])
     assert source.head.inject(Watermark(7)) == Position(8, 0)
     assert inlet.queue[-1] == Watermark(7)

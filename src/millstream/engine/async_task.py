@@ -158,9 +158,8 @@ class AsyncTask:
             chunk, start = self._origin.chunk, self._origin.chunk.position_of(self._origin.index)
             exact = chunk.exact and self._alone
             end = start.plus(1) if chunk.exact else chunk.end
-            made = Chunk(values, chunk.split, start, end, chunk.ingested_ms, exact=exact)
-            made.weight = chunk.weight
-            self.outlet.emit(made)
+            place = (chunk.split, start, end, chunk.ingested_ms)
+            self.outlet.emit(Chunk(values, *place, exact=exact, weight=chunk.weight))
 
     def _collect(self) -> None:
         """Move what may leave now out of flight; control elements go in their place."""

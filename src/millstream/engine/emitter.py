@@ -44,6 +44,7 @@ class Emitter:
     Attributes:
         outputs: what is sent to.
         only: the one outlet, if there is but one.
+        ratio: of the first output; of the only one, if there is but one.
         origin: the chunk that what is being emitted was made of.
         parked: records there is no demand for yet; while there are any, nothing new is made.
     """
@@ -60,7 +61,7 @@ class Emitter:
         }
         self._all = [outlet for output in self.outputs.values() for outlet in output.outlets]
         self.only = self._all[0] if len(self._all) == 1 else None
-        self._ratio = next(iter(self.outputs.values())).ratio  # of the first
+        self.ratio = next(iter(self.outputs.values())).ratio
         self.origin = _NOWHERE
         self.parked: deque[Emission] = deque()
         self._begin = _NOWHERE.start  # of what is sent next
@@ -82,15 +83,15 @@ class Emitter:
     def at_once(self) -> int:
         """Return the records to take, for the results that are asked for; at least 1."""
         if self.only is not None:
-            return self._ratio.at_once(self.only.demand) or 1
+            return self.ratio.at_once(self.only.demand) or 1
         return min([each.ratio.at_once(each.room) for each in self.outputs.values()]) or 1
 
     def ahead(self, at_source: bool) -> int:
         """Return the records to ask upstream for, for the results that are asked for."""
         if self.only is not None:
-            if self._ratio.value == 1.0:
+            if self.ratio.value == 1.0:
                 return self.only.demand
-            return self._ratio.ahead(self.only.demand, at_source=at_source)
+            return self.ratio.ahead(self.only.demand, at_source=at_source)
         outputs = self.outputs.values()
         return min([each.ratio.ahead(each.room, at_source=at_source) for each in outputs])
 
@@ -132,9 +133,8 @@ class Emitter:
                 self._begin = begin.plus(len(values))
             for number, outlet in enumerate(output.outlets):
                 own = values[:] if number else values  # a sink may change the list it is given
-                chunk = Chunk(own, origin.split, begin, origin.end, origin.ingested_ms, exact=exact)
-                chunk.weight = origin.weight
-                outlet.emit(chunk)
+                place = (origin.split, begin, origin.end, origin.ingested_ms)
+                outlet.emit(Chunk(own, *place, exact=exact, weight=origin.weight))
 
     def control(self, element: Control) -> None:
         """Send a control element to everybody."""

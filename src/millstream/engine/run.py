@@ -325,7 +325,7 @@ class JobRun:
 
     def _note_failure(self, error: BaseException) -> None:
         """Report a failure to the engine thread, which may be stuck. From any other."""
-        if not self.ending_since_ns:
+        if not self._told_to_end:
             self._noted = error
         self._note_ending()
         self.dispatcher.post(self._fail, error)

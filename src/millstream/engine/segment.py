@@ -108,7 +108,7 @@ class Segment:
         self._write("item")
         self.lazy = self._loop.lazy
         # What a process function has emitted and the loop has not yet put out.
-        self._collects = [live.made for _, live in self.processes() if not self.lazy]
+        self._collected = next((live.made for _, live in self.processes() if not self.lazy), None)
         self.side_outputs = tuple(self._loop.side_outputs)
         self.drains = tuple(self._loop.drains)
         self.received = 0
@@ -134,7 +134,7 @@ class Segment:
     @property
     def silent(self) -> bool:
         """Return whether nothing leaves before the input has ended."""
-        return not self._loop.emits_main and not self.side_outputs and not self._collects
+        return not self._loop.emits_main and not self.side_outputs and self._collected is None
 
     def run(self, values: Sequence[Any]) -> list[Any]:
         """Run records; return what the main output is given. Not if the segment is lazy.
@@ -175,7 +175,7 @@ class Segment:
         values = self._prepare(values)
         records = iter(values)
         outs: Outs = [[] for _ in self.emitted]
-        filling = [self._collects[0] if self._collects else outs[0], *outs[1:]]
+        filling = [outs[0] if self._collected is None else self._collected, *outs[1:]]
 
         def bites() -> Iterator[Iterator[Any]]:
             left = most

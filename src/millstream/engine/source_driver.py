@@ -17,8 +17,6 @@ from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_head import CollectHead
 
-_STOP = -1  # in the credit queue: the one wait point carries the end as well
-
 
 class Head(Protocol):
     """What a driver tells the engine's end of the source."""
@@ -127,7 +125,7 @@ class BatchDriver:
     def cancel(self) -> None:
         """Make the thread end soon. From the engine thread."""
         self._stopping = True
-        self._credits.put(_STOP)
+        self._credits.put(0)  # wakes it
         self._source.cancel()
 
     def run(self) -> None:
@@ -145,7 +143,7 @@ class BatchDriver:
             for batch in batches:
                 while credit <= 0:
                     granted = get()
-                    if granted is _STOP or self._stopping:
+                    if self._stopping:
                         return False
                     credit += granted
                 chunk = packer.pack(batch)

@@ -12,14 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from millstream.core.element import (
-    CHUNK_SIZE,
-    Barrier,
-    Chunk,
-    Control,
-    EndOfInput,
-    Position,
-)
+from millstream.core.element import CHUNK_SIZE, Barrier, Chunk, Control, EndOfInput, Position
 from millstream.core.errors import CancelledError, SourceError, SourceOverflowError
 from millstream.core.source import OverflowStrategy
 from millstream.core.weight import Scale
@@ -31,7 +24,6 @@ PREFETCH = 16 * CHUNK_SIZE
 """Records a source may be ahead; larger ones count for several, so they are about 64 MB at most.
 
 16 chunks hide a hand-off's latency."""
-
 
 _AT_ONCE = 2 * CHUNK_SIZE  # records cut from one list before they are used: they stay in the cache
 

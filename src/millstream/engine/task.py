@@ -68,11 +68,11 @@ class Task:
         self._in_place = chain.in_place
         self._by_record = chain.by_record
         self._loop = chain.eager_loop
+        self._outputs = chain.outputs
         self._silent = chain.silent
         self._direct: tuple[Inlet, Outlet, Segment | None] | None = None
         if inputs == 1 and self.emitter.only is not None and chain.one_list:
             self._direct = self.inlets[0], self.emitter.only, self._loop
-        self._ratio = next(iter(self.emitter.outputs.values())).ratio
         self._intake = Intake()
         self._results_pace = Pace()  # of records made one after the other, by flat_map
         self._made = 0  # records, of the chunk in hand
@@ -179,7 +179,7 @@ class Task:
         Returns:
             Whether it did anything.
         """
-        queue, ratio, ran = inlet.queue, self._ratio, False
+        queue, ratio, ran = inlet.queue, self.emitter.ratio, False
         budget = self._intake.pace.slice
         while queue:
             chunk = queue[0]
@@ -197,13 +197,13 @@ class Task:
             if segment is not None:
                 values = segment.run(chunk.values)
                 made = len(values)
+                if made > outlet.demand:
+                    self._send(chunk, [values])
+                    break
                 if made != records or ratio.value != 1.0:
                     ratio.made = made
                     ratio.note(records)
                 exact = chunk.exact and self._in_place and made == records
-                if made > outlet.demand:
-                    self._send(chunk, [values])
-                    break
                 chunk.values, chunk.exact = values, exact  # the chunk is ours alone
                 if not made:
                     continue
@@ -247,7 +247,7 @@ class Task:
         self.emitter.origin = chunk
         most = self._intake.pace.slice
         bite = most if self._silent else min(most, self.emitter.at_once())
-        rooms = self.emitter.rooms(self.chain.outputs)
+        rooms = self.emitter.rooms(self._outputs)
         outs, taken = loop.run_until(chunk.values, rooms, bite, most)
         part = inlet.take(taken)
         assert isinstance(part, Chunk)
@@ -258,7 +258,7 @@ class Task:
     def _send(self, chunk: Chunk, outs: Outs) -> None:
         """Send what a loop has made of a chunk, all of it."""
         self.emitter.begin(chunk, exact=chunk.exact and self._in_place)
-        for key, out in zip(self.chain.outputs, outs, strict=True):
+        for key, out in zip(self._outputs, outs, strict=True):
             if out:
                 self.emitter.send((key, out))
         self._emissions = iter(())

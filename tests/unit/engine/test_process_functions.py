@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from tests.support.stepping import wait_until
 from tests.unit.engine.driving import failure
 
 
@@ -88,23 +89,22 @@ def emits_late_by_close() -> ms.Job:
 
 
 def emits_late_by_a_thread() -> ms.Job:
-    emitted = threading.Event()
+    results: list[int] = []
     contexts: list[ms.ProcessContext[int]] = []
 
     class Given(ms.KeyedProcessFunction[dict[str, Any], int]):
         def process_element(self, value: dict[str, Any], ctx: ms.ProcessContext[int]) -> None:
             contexts.append(ctx)
+            ctx.collect(value["n"])
 
     def source(position: Any) -> Iterator[tuple[list[dict[str, Any]], int]]:
         yield records(10), 10
-        while not contexts:
-            emitted.wait(0.01)
-        emitted.wait(0.05)  # the loop has ended
+        wait_until(lambda: len(results) == 10, "the loop to have ended")
         contexts[0].collect(1)
 
     job = ms.Job("late")
     late = job.source(source, uid="in").key_by("user").process(Given(), uid="p")
-    late.sink(ms.collection.sink([]), uid="out")
+    late.sink(results.append, uid="out")
     return job
 
 

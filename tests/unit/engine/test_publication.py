@@ -86,19 +86,17 @@ def test_nothing_appears_when_a_source_cannot_be_closed() -> None:
 
 
 def test_results_wait_for_a_source_that_is_being_closed() -> None:
-    order: list[str] = []
     sink = Finishing()
     sink.may_end.set()
     job = ms.Job("job")
 
     def close() -> None:
         time.sleep(0.05)
-        order.append("closed")
+        sink.calls.append("closed")
 
     job.source(Closing(close), uid="in").sink(sink, uid="out")
     assert ms.run(job).status is ms.JobStatus.COMPLETED
-    assert order == ["closed"]
-    assert sink.calls == ["finish", "close"]
+    assert sink.calls == ["closed", "finish", "close"]
 
 
 def test_a_run_is_started_once() -> None:
@@ -154,5 +152,6 @@ def test_the_time_of_a_task_begins_with_the_run() -> None:
     job.source(numbers(10), uid="in").sink(drop, uid="out")
     begun = Begun(job, start=False)
     time.sleep(0.2)
-    (times,) = begun.wait().account.tasks
-    assert times.busy_s + times.backpressured_s + times.idle_s < 0.2
+    result = begun.wait()
+    (times,) = result.account.tasks
+    assert times.busy_s + times.backpressured_s + times.idle_s <= result.duration_s
