@@ -54,6 +54,8 @@ class Process(RowOperator):
         """Write the hand-over of the key to each state, and the call."""
         key, record = self.key_by.write_key(loop), loop.value()
         live = loop.keep("live", lambda: LiveProcess(self.function, str(loop.uid), loop.states))
+        if live.expires:
+            loop.prologue(f"{loop.bind(loop.states.tick)}()")
         for state in live.states:
             loop.line(f"{loop.bind(state)}.key = {key}")
         function, name = live.function, loop.bind(live.ctx)
@@ -81,7 +83,8 @@ class LiveProcess:
         function: the copy; the engine calls its ``open`` and ``close``.
         ctx: what it is given.
         made: what it has collected and the loop has not yet taken.
-        states: its live states, whose key the loop sets.
+        states: its live states by key, whose ``key`` the loop sets.
+        expires: some state has a time to live, so the clock is to be read for each chunk.
     """
 
     def __init__(
@@ -91,10 +94,13 @@ class LiveProcess:
         self.made: list[Any] = []  # one list for the whole run: `ctx.collect` may be kept
         self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=self.made.append)
         self.states = []
-        for attribute, descriptor in find_states(type(function)).items():
-            state = store.value_state(uid, str(descriptor.name), descriptor.default)
+        declared = find_states(type(function))
+        self.expires = any(each.ttl is not None for each in declared.values())
+        for attribute, descriptor in declared.items():
+            state = store.state(uid, descriptor)
             object.__setattr__(self.function, attribute, state)  # it may be a frozen dataclass
-            self.states.append(state)
+            if descriptor.keyed:
+                self.states.append(state)
 
     def open(self) -> None:
         """Open the user's function.
