@@ -33,6 +33,7 @@ from millstream.core.aggregate import Aggregate
 from millstream.core.connector import Connector
 from millstream.core.element import Position
 from millstream.core.expression import Expr, TextFunctions, Then, TimeFunctions, When
+from millstream.core.state_descriptor import StateDescriptor
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 COMMAND = ".venv/bin/python scripts/make_reference.py"
@@ -53,7 +54,23 @@ GROUPS = {
         "OverflowStrategy",
     ],
     "Sinks": ["Sink", "AsyncSink", "SinkContext"],
-    "State": ["KeyedProcessFunction", "ProcessContext", "ValueStateDescriptor", "ValueState"],
+    "State": [
+        "KeyedProcessFunction",
+        "ProcessContext",
+        "ValueStateDescriptor",
+        "ValueState",
+        "ListStateDescriptor",
+        "ListState",
+        "MapStateDescriptor",
+        "MapState",
+        "ReducingStateDescriptor",
+        "ReducingState",
+        "AggregatingStateDescriptor",
+        "AggregatingState",
+        "AggregateFunction",
+        "OperatorStateDescriptor",
+        "StateTtlConfig",
+    ],
     "Aggregates": ["count", "sum", "mean", "min", "max"],
     "Expressions": ["col", "it", "lit", "when"],
     "Decoders": ["json", "text", "Decoder"],
@@ -70,14 +87,35 @@ GROUPS = {
     ],
 }
 # What those give or take, without a name of its own in ``millstream``.
-BEHIND = [Account, OperatorCounts, EdgeCounts, TaskTimes, Position, Aggregate]
+BEHIND = [
+    Account,
+    OperatorCounts,
+    EdgeCounts,
+    TaskTimes,
+    Position,
+    Aggregate,
+    StateDescriptor,
+]
 # Bases of several classes, which are shown once, under a title of their own.
 SHARED = {
     "_AnySource": "Every source",
     "_BlockingSource": "Source and BatchSource",
     "_AnySink": "Every sink",
 }
-CONSTRUCTED = {"Job", "EngineSettings", "Retry", "ValueStateDescriptor", "Connector"}
+CONSTRUCTED = {
+    "Job",
+    "EngineSettings",
+    "Retry",
+    "Connector",
+    "AggregatingStateDescriptor",
+    "ListStateDescriptor",
+    "MapStateDescriptor",
+    "OperatorStateDescriptor",
+    "ReducingStateDescriptor",
+    "StateDescriptor",
+    "StateTtlConfig",
+    "ValueStateDescriptor",
+}
 
 
 def main() -> None:

@@ -54,8 +54,19 @@ if TYPE_CHECKING:
     from millstream.core.source import OverflowStrategy as OverflowStrategy
     from millstream.core.source import Source as Source
     from millstream.core.source import SourceContext as SourceContext
-    from millstream.core.state import ValueState as ValueState
+    from millstream.core.state import AggregatingStateDescriptor as AggregatingStateDescriptor
+    from millstream.core.state import ListStateDescriptor as ListStateDescriptor
+    from millstream.core.state import MapStateDescriptor as MapStateDescriptor
+    from millstream.core.state import OperatorStateDescriptor as OperatorStateDescriptor
+    from millstream.core.state import ReducingStateDescriptor as ReducingStateDescriptor
     from millstream.core.state import ValueStateDescriptor as ValueStateDescriptor
+    from millstream.core.state_kinds import AggregateFunction as AggregateFunction
+    from millstream.core.state_kinds import AggregatingState as AggregatingState
+    from millstream.core.state_kinds import ListState as ListState
+    from millstream.core.state_kinds import MapState as MapState
+    from millstream.core.state_kinds import ReducingState as ReducingState
+    from millstream.core.state_kinds import ValueState as ValueState
+    from millstream.core.state_ttl import StateTtlConfig as StateTtlConfig
     from millstream.runners.embedded import Execution as Execution
 
 _HOME = {
@@ -82,7 +93,23 @@ _HOME = {
         "Source",
         "SourceContext",
     ],
-    "core.state": ["ValueState", "ValueStateDescriptor"],
+    "core.state": [
+        "AggregatingStateDescriptor",
+        "ListStateDescriptor",
+        "MapStateDescriptor",
+        "OperatorStateDescriptor",
+        "ReducingStateDescriptor",
+        "ValueStateDescriptor",
+    ],
+    "core.state_kinds": [
+        "AggregateFunction",
+        "AggregatingState",
+        "ListState",
+        "MapState",
+        "ReducingState",
+        "ValueState",
+    ],
+    "core.state_ttl": ["StateTtlConfig"],
     "runners.embedded": ["Execution"],
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

@@ -17,11 +17,13 @@ import millstream as ms
 PACKAGE = Path(ms.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 EXPORTED_NAMES = """
-    AsyncBatchSource AsyncSink BatchSource Boundedness Connector Decoder EngineSettings Execution
-    Guarantee Job JobMode JobResult JobStatus KeyedProcessFunction KeyedStream OverflowStrategy
-    ProcessContext Retry Sink SinkContext Source SourceContext Stream ValueState
-    ValueStateDescriptor blackhole col collection console count csv datagen errors explain it json
-    jsonl lit main max mean min run sequence start sum text when
+    AggregateFunction AggregatingState AggregatingStateDescriptor AsyncBatchSource AsyncSink
+    BatchSource Boundedness Connector Decoder EngineSettings Execution Guarantee Job JobMode
+    JobResult JobStatus KeyedProcessFunction KeyedStream ListState ListStateDescriptor MapState
+    MapStateDescriptor OperatorStateDescriptor OverflowStrategy ProcessContext ReducingState
+    ReducingStateDescriptor Retry Sink SinkContext Source SourceContext StateTtlConfig Stream
+    ValueState ValueStateDescriptor blackhole col collection console count csv datagen errors
+    explain it json jsonl lit main max mean min run sequence start sum text when
 """
 
 HEAVY_NAMES = """

@@ -21,7 +21,8 @@ from millstream.core.method_check import check_method
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
 from millstream.core.source import AnySource, Boundedness
-from millstream.core.state import ValueStateDescriptor, find_states
+from millstream.core.state import find_states
+from millstream.core.state_descriptor import StateDescriptor
 from millstream.operators.endpoints import SourceOperator
 from millstream.operators.function_check import check_function
 from millstream.operators.key_by import KeyBy
@@ -127,7 +128,7 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
         with located(where):
             check_method(function, KeyedProcessFunction, name, instead)
     for name, value in vars(function).items():
-        if isinstance(value, ValueStateDescriptor):
+        if isinstance(value, StateDescriptor):
             raise GraphError(
                 f"{where}: the state {name!r} is set on the instance; declare it in the body of "
                 f"class {type(function).__name__}, where the graph finds it"

@@ -8,8 +8,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Self
+from zlib import crc32
+
+import msgspec
 
 from millstream.core.errors import ConfigError, SinkError
+from millstream.core.two_phase import DataLossError
 
 try:
     import fcntl
@@ -19,6 +24,38 @@ except ImportError:  # on Windows: what needs no file sink runs there all the sa
 WRITE_BYTES = 256 * 1024  # buffered: records come by the batch, and a batch may be small
 _LONGEST_NAME = 255  # bytes, on Linux and macOS
 _OPEN_FILES = ("/proc", "/dev/fd")  # folders whose entries are the files that processes have open
+_TAIL_BYTES = 4096  # compared when a file is gone on with: enough to tell it from another one
+
+
+class FileState(msgspec.Struct, frozen=True):
+    """How far a file has come, as a checkpoint keeps it.
+
+    Attributes:
+        path: where it is to appear, for errors.
+        length: its durable bytes.
+        tail: a checksum of the last of them.
+        inode: tells, once the file has its name, that it is this one.
+    """
+
+    path: str
+    length: int
+    tail: int
+    inode: int
+
+    @classmethod
+    def of(cls, saved: object, who: str) -> Self:
+        """Return what was saved in a checkpoint, as plain values.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        try:
+            return msgspec.convert(saved, cls)
+        except msgspec.ValidationError as error:
+            raise ConfigError(
+                f"{who}: the saved state {saved!r} is not one of a file ({error}); it is another "
+                "sink's: give each its own uid, or start without the saved state"
+            ) from error
 
 
 class AtomicFile:
@@ -26,22 +63,35 @@ class AtomicFile:
 
     Until then it is a temporary file in the same folder, ``.NAME.millstream.tmp``, locked for as
     long as this object is open. So a second writer of the same file, in this process or another,
-    is refused; and what a killed process left behind is unlocked, and is removed by the next
-    writer. Only who holds the lock of the file under that name may rename or remove it.
+    is refused; and what a killed process left behind is unlocked: the next writer goes on with it,
+    by its state, or removes it. Only who holds the lock of the file under that name may rename or
+    remove it.
 
     An older file is replaced, keeping its permissions; a link stays a link.
+
+    Args:
+        path: where it is to appear.
+        who: the connector and side, for errors.
+        state: what ``snapshot`` returned: goes on from there; None: begins anew.
 
     Raises:
         ConfigError: there can be no such file.
         SinkError: it cannot be written, or somebody writes it already.
+        DataLossError: what the state names is not there.
     """
 
-    def __init__(self, path: Path, who: str) -> None:
+    def __init__(self, path: Path, who: str, state: FileState | None = None) -> None:
         self.path = check_writable(path, who)
         self.who = who
         self.finished = False
         self.temporary = _temporary(self.path)
+        self._kept = state is not None  # a checkpoint may name what is written
+        self._state = state
+        self._file: BinaryIO | None = None  # None: it was found finished
         with self._errors():
+            if state is not None:
+                self._resume(state)
+                return
             older = _mode(self.path)
             mode = older & 0o777 if older else 0o666  # at no time open to more than the older one
             self._file = os.fdopen(self._claim(mode), "wb", buffering=WRITE_BYTES)
@@ -50,37 +100,119 @@ class AtomicFile:
 
     def write(self, data: bytes) -> None:
         """Append bytes; they may wait in memory until ``flush``."""
+        if self._file is None:
+            raise SinkError(
+                f"{self.who}: {self.path} appeared at the end of an earlier run, but its input has "
+                "not ended: there are more records than there were; begin anew with a fresh run"
+            )
         with self._errors():
             self._file.write(data)
 
     def flush(self) -> None:
         """Make what was written durable, still under the temporary name."""
+        if self._file is not None:
+            with self._errors():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    def snapshot(self) -> FileState:
+        """Return how far the file is, and keep it from now on if it is not finished.
+
+        What is not flushed is made durable first, and so is the temporary name.
+        """
+        self.flush()
         with self._errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._file is None:
+                assert self._state is not None  # noqa: S101  # by which it was found
+                return self._state
+            if not self._kept:
+                sync_folder(self.path.parent)
+            self._kept = True
+            return self._measured(self._file.fileno(), os.fspath(self.path))
 
     def finish(self) -> None:
         """Let the file appear under its name, in place of an older one."""
         self.flush()
         with self._errors():
-            self.temporary.replace(self.path)  # before the lock goes with ``close``
-            self.finished = True
-            _sync_folder(self.path.parent)
+            if not self.finished:
+                self.temporary.replace(self.path)  # before the lock goes with ``close``
+                self.finished = True
+            sync_folder(self.path.parent)
         self.close()
 
     def close(self) -> None:
-        """Remove the temporary file, unless finished, and let go of the lock; again is fine."""
-        if self._file.closed:
+        """Let go of the lock; again is fine.
+
+        The temporary file is removed, unless it was finished or a checkpoint may name it.
+        """
+        if self._file is None or self._file.closed:
             return  # the temporary name may be another writer's by now
         try:
-            if not self.finished:
-                self.temporary.unlink(missing_ok=True)
+            if not (self.finished or self._kept):
+                with self._errors():
+                    self.temporary.unlink(missing_ok=True)
         finally:
             with suppress(OSError):  # it writes what is buffered, which may just have failed
                 self._file.close()
 
+    def _resume(self, state: FileState) -> None:
+        """Open what an earlier run has left, as long as the state says."""
+        while True:
+            try:
+                descriptor = os.open(self.temporary, os.O_RDWR | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                self._find_finished(state)
+                return
+            if self._lock(descriptor):
+                break
+        self._file = os.fdopen(descriptor, "wb", buffering=WRITE_BYTES)
+        try:
+            found = self._measured(descriptor, state.path, state.length)
+            if (found.length, found.tail) != (state.length, state.tail):
+                raise self._lost(state, f"{self.temporary} is another file, or was cut or changed")
+            os.ftruncate(descriptor, state.length)
+            os.lseek(descriptor, 0, os.SEEK_END)
+        except BaseException:
+            self.close()
+            raise
+
+    def _find_finished(self, state: FileState) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            descriptor = None
+        if descriptor is not None:
+            try:
+                found = self._measured(descriptor, state.path)
+                self.finished = (found.length, found.tail, found.inode) == (
+                    state.length,
+                    state.tail,
+                    state.inode,
+                )
+            finally:
+                os.close(descriptor)
+        if not self.finished:
+            raise self._lost(state, f"there is no {self.temporary}")
+
+    @staticmethod
+    def _measured(descriptor: int, path: str, length: int | None = None) -> FileState:
+        """Return the state of a file, of which at most ``length`` bytes count."""
+        found = os.fstat(descriptor)
+        length = found.st_size if length is None else min(found.st_size, length)
+        tail = min(length, _TAIL_BYTES)
+        checksum = crc32(os.pread(descriptor, tail, length - tail))
+        return FileState(path, length, checksum, found.st_ino)
+
+    def _lost(self, state: FileState, why: str) -> DataLossError:
+        return DataLossError(
+            f"{self.who}: the run cannot go on with {state.path}, of which {state.length:,} bytes "
+            f"were written: {why}; put it back (and path= as it was), or begin anew with a fresh "
+            "run"
+        )
+
     def _set_mode(self, mode: int) -> None:
         """Give the file the permissions of the one it replaces, also what umask has taken away."""
+        assert self._file is not None  # noqa: S101  # just opened
         try:
             os.fchmod(self._file.fileno(), mode)
         except OSError:
@@ -92,7 +224,7 @@ class AtomicFile:
         while True:
             with suppress(FileExistsError):
                 # Not by the tempfile module: that would keep the result from all but its owner.
-                made = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+                made = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
                 if self._lock(made):
                     return made
                 continue
@@ -209,7 +341,10 @@ def _is_open_file(path: Path) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which names are in a folder; Windows cannot, and has no need to."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,21 +6,26 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from millstream.connectors.atomic_file import AtomicFile, check_writable
+import msgspec
+
+from millstream.connectors.atomic_file import AtomicFile, FileState, check_writable
 from millstream.connectors.csv_rows import CsvFormat, CsvHeader, csv_format, next_rows
 from millstream.connectors.csv_table import CsvDecoder
 from millstream.connectors.csv_writer import CsvWriter
 from millstream.connectors.files import READ_BYTES, BlockReader, encode_error
 from millstream.connectors.options import bad_option, check_names, check_path
 from millstream.connectors.record_fields import RecordField, fields_of
+from millstream.connectors.transactional_file import FolderSink, PartKind, folder_sink
 from millstream.core.connector import Connector
 from millstream.core.errors import ConfigError
-from millstream.core.sink import Sink, SinkContext
+from millstream.core.sink import SinkContext
 from millstream.core.source import BatchSource, SourceBatch
+from millstream.core.two_phase import StatefulSink
 
 T = TypeVar("T")
 
@@ -137,7 +142,7 @@ class CsvSource(BatchSource[T]):
             ) from error
 
 
-class CsvSink(Sink[Any]):
+class CsvSink(StatefulSink[Any]):
     """Writes records as CSV rows; the file appears when the run has finished."""
 
     def __init__(self, path: Path, fields: tuple[str, ...] | None) -> None:
@@ -145,6 +150,7 @@ class CsvSink(Sink[Any]):
         self.fields = fields
         self._file: AtomicFile | None = None
         self._writer = CsvWriter(fields)
+        self._state: _CsvState | None = None
 
     def validate(self) -> None:
         """Check that the folder is there and can be written to.
@@ -154,11 +160,27 @@ class CsvSink(Sink[Any]):
         """
         check_writable(self.path, "csv sink")
 
+    def restore_state(self, state: Any) -> None:
+        """Go on with the temporary file that an earlier run has left, under its header.
+
+        Raises:
+            ConfigError: the state is another sink's, or its header is not ``fields``.
+        """
+        restored = _CsvState.of(state, "csv sink")
+        header = restored.header
+        if self.fields is not None and header != self.fields:
+            raise ConfigError(
+                f"csv sink: {self.path} was begun with the header {header and list(header)}, but "
+                f"fields= says {list(self.fields)}; set it back, or begin anew with a fresh run"
+            )
+        self._state = restored
+
     def open(self, ctx: SinkContext) -> None:
-        """Begin a temporary file in the same folder."""
-        self._file = AtomicFile(self.path, "csv sink")
-        self._writer = CsvWriter(self.fields)
-        self._file.write(self._writer.begin())
+        """Begin a temporary file in the same folder, or go on with one."""
+        self._file = AtomicFile(self.path, "csv sink", self._state)
+        self._writer = CsvWriter(self.fields if self._state is None else self._state.header)
+        if self._state is None:
+            self._file.write(self._writer.begin())
 
     def invoke(self, value: Any, ctx: SinkContext) -> None:
         """Write one record."""
@@ -184,19 +206,31 @@ class CsvSink(Sink[Any]):
         if self._file is not None:
             self._file.flush()
 
+    def snapshot_state(self) -> Any:
+        """Return the header and how long the temporary file is, which is then kept."""
+        assert self._file is not None  # noqa: S101  # open comes first
+        file = msgspec.to_builtins(self._file.snapshot())
+        return {**file, "header": self._writer.header and list(self._writer.header)}
+
     def finish(self) -> None:
         """Let the file appear; with neither a record nor ``fields`` it is empty."""
         if self._file is not None:
             self._file.finish()
 
     def close(self) -> None:
-        """Remove what is half-written."""
+        """Remove what is half-written, unless a checkpoint may name it."""
         if self._file is not None:
             self._file.close()
 
     def describe(self) -> Mapping[str, Any]:
         """Return the options."""
         return {"path": os.fspath(self.path), "fields": self.fields and list(self.fields)}
+
+
+class _CsvState(FileState, frozen=True):
+    """How far a file has come, and its header as far as it is known."""
+
+    header: tuple[str, ...] | None
 
 
 @overload
@@ -253,31 +287,65 @@ def source(  # noqa: PLR0913, PLR0917  # six ways in which CSV files differ, all
     return CsvSource(checked_path, CsvDecoder(type), format, names)
 
 
-def sink(path: str | os.PathLike[str], fields: Sequence[str] | type[Any] | None = None) -> CsvSink:
-    """Make a sink that writes a CSV file in UTF-8, lines ending in a newline.
+@overload
+def sink(
+    path: str | os.PathLike[str], fields: Sequence[str] | type[Any] | None = None
+) -> CsvSink: ...
+@overload
+def sink(
+    *,
+    fields: Sequence[str] | type[Any] | None = None,
+    folder: str | os.PathLike[str],
+    roll_every: int | str | None = None,
+) -> FolderSink: ...
+def sink(
+    path: str | os.PathLike[str] | None = None,
+    fields: Sequence[str] | type[Any] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    roll_every: int | str | None = None,
+) -> CsvSink | FolderSink:
+    """Make a sink that writes a CSV file, or a folder of them, in UTF-8, lines ending in a newline.
 
     Records are dicts, Structs or dataclasses, all with the same fields; None becomes an empty
-    cell, dates are written as ISO 8601, True as ``true``. The file appears whole, in place of an
-    older one, when the run has finished; after a failure there is nothing.
+    cell, dates are written as ISO 8601, True as ``true``.
+
+    With ``path`` there is one file, which appears whole, in place of an older one, when the run has
+    finished. With ``folder`` there are files ``part-….csv``, each with the header, which appear
+    checkpoint by checkpoint beside those of earlier runs; sorted by name they have the records in
+    order.
 
     Args:
         path: the file; its folder must exist.
         fields: the columns, in order; or a ``msgspec.Struct`` or dataclass, whose fields they are.
-            By default they are the fields of the first record, so a result without records has no
-            header: the file is empty.
+            By default they are the fields of the first record of the run, so a file without records
+            has no header: it is empty.
+        folder: the folder; made if it is not there.
+        roll_every: of a folder: when the next part begins within a checkpoint's records: after so
+            many (``100_000``), or by a size (``"64MB"``). By default there is one part for each
+            checkpoint.
 
     Raises:
-        ConfigError: an option is of the wrong type.
+        ConfigError: an option is of the wrong type, or there is not one of path and folder.
     """
+    names = _header(fields)
+    kind = PartKind(
+        "csv sink", ".csv", partial(CsvWriter, names), {"fields": names and list(names)}
+    )
+    if (parts := folder_sink(kind, path, folder, roll_every)) is not None:
+        return parts
+    return CsvSink(check_path(kind.who, path), names)
+
+
+def _header(fields: Any) -> tuple[str, ...] | None:
+    """Return the names that the option ``fields`` of the sink says."""
     who = "csv sink"
-    checked = check_path(who, path)
-    if fields is None:
-        return CsvSink(checked, None)
     if isinstance(fields, type):
         known = _fields(who, "fields", "names, a msgspec.Struct or a dataclass", fields)
-        return CsvSink(checked, tuple(field.column for field in known))
-    names = check_names(who, "fields", fields, '["id", "amount"]', distinct=True)
-    return CsvSink(checked, names)
+        return tuple(field.column for field in known)
+    if fields is None:
+        return None
+    return check_names(who, "fields", fields, '["id", "amount"]', distinct=True)
 
 
 def _fields(who: str, option: str, expected: str, record_type: Any) -> tuple[RecordField, ...]:

@@ -9,14 +9,16 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from millstream.connectors.atomic_file import AtomicFile, check_writable
+from millstream.connectors.atomic_file import AtomicFile, FileState, check_writable
 from millstream.connectors.files import READ_BYTES, BlockReader, check_readable, encode_error
 from millstream.connectors.options import bad_option, check_path
+from millstream.connectors.transactional_file import FolderSink, PartKind, folder_sink
 from millstream.core.codec import Decoder, FileLines, Lines, json, text
 from millstream.core.connector import Connector
 from millstream.core.errors import ConfigError
-from millstream.core.sink import Sink, SinkContext
+from millstream.core.sink import SinkContext
 from millstream.core.source import BatchSource, SourceBatch
+from millstream.core.two_phase import StatefulSink
 
 T = TypeVar("T")
 
@@ -83,13 +85,29 @@ class JsonlSource(BatchSource[T]):
         return {"path": os.fspath(self.path)}
 
 
-class JsonlSink(Sink[Any]):
+class JsonlFormat:
+    """How records become JSON Lines."""
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder()
+
+    def begin(self) -> bytes:
+        """Return nothing: there is no header."""
+        return b""
+
+    def rows(self, values: Sequence[Any]) -> bytes:
+        """Return a line for each record."""
+        return self._encoder.encode_lines(values)
+
+
+class JsonlSink(StatefulSink[Any]):
     """Writes records as JSON, a line each; the file appears when the run has finished."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: AtomicFile | None = None
-        self._encoder = msgspec.json.Encoder()
+        self._format = JsonlFormat()
+        self._state: FileState | None = None
 
     def validate(self) -> None:
         """Check that the folder is there and can be written to.
@@ -99,9 +117,17 @@ class JsonlSink(Sink[Any]):
         """
         check_writable(self.path, "jsonl sink")
 
+    def restore_state(self, state: Any) -> None:
+        """Go on with the temporary file that an earlier run has left.
+
+        Raises:
+            ConfigError: the state is another sink's.
+        """
+        self._state = FileState.of(state, "jsonl sink")
+
     def open(self, ctx: SinkContext) -> None:
-        """Begin a temporary file in the same folder."""
-        self._file = AtomicFile(self.path, "jsonl sink")
+        """Begin a temporary file in the same folder, or go on with one."""
+        self._file = AtomicFile(self.path, "jsonl sink", self._state)
 
     def invoke(self, value: Any, ctx: SinkContext) -> None:
         """Write one record."""
@@ -114,10 +140,11 @@ class JsonlSink(Sink[Any]):
             EncodeError: a record has something in it that JSON does not.
         """
         assert self._file is not None  # noqa: S101  # open comes first
+        rows = self._format.rows
         try:
-            data = self._encoder.encode_lines(values)
+            data = rows(values)
         except Exception as error:
-            raise encode_error("jsonl sink", values, self._encoder.encode, error) from error
+            raise encode_error("jsonl sink", values, lambda value: rows([value]), error) from error
         self._file.write(data)
 
     def flush(self) -> None:
@@ -125,13 +152,18 @@ class JsonlSink(Sink[Any]):
         if self._file is not None:
             self._file.flush()
 
+    def snapshot_state(self) -> Any:
+        """Return how long the temporary file is, which is then kept for a later run."""
+        assert self._file is not None  # noqa: S101  # open comes first
+        return msgspec.to_builtins(self._file.snapshot())
+
     def finish(self) -> None:
         """Let the file appear."""
         if self._file is not None:
             self._file.finish()
 
     def close(self) -> None:
-        """Remove what is half-written."""
+        """Remove what is half-written, unless a checkpoint may name it."""
         if self._file is not None:
             self._file.close()
 
@@ -174,20 +206,41 @@ def source(path: str | os.PathLike[str], type: Any = Any) -> JsonlSource[Any]:
     return JsonlSource(check_path(who, path), decoder)
 
 
-def sink(path: str | os.PathLike[str]) -> JsonlSink:
-    """Make a sink that writes a JSON Lines file, as ``msgspec`` encodes.
+_PARTS = PartKind("jsonl sink", ".jsonl", JsonlFormat)
+
+
+@overload
+def sink(path: str | os.PathLike[str]) -> JsonlSink: ...
+@overload
+def sink(*, folder: str | os.PathLike[str], roll_every: int | str | None = None) -> FolderSink: ...
+def sink(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    roll_every: int | str | None = None,
+) -> JsonlSink | FolderSink:
+    """Make a sink that writes a JSON Lines file, or a folder of them, as ``msgspec`` encodes.
 
     Dicts, Structs, dataclasses, lists and scalars are written; dates and decimals as text, NaN
-    and infinities as null. The file appears whole, in place of an older one, when the run has
-    finished; after a failure there is nothing.
+    and infinities as null.
+
+    With ``path`` there is one file, which appears whole, in place of an older one, when the run has
+    finished. With ``folder`` there are files ``part-….jsonl``, which appear checkpoint by
+    checkpoint beside those of earlier runs; sorted by name they have the records in order.
 
     Args:
         path: the file; its folder must exist.
+        folder: the folder; made if it is not there.
+        roll_every: of a folder: when the next part begins within a checkpoint's records: after so
+            many (``100_000``), or by a size (``"64MB"``). By default there is one part for each
+            checkpoint.
 
     Raises:
-        ConfigError: ``path`` is not a path.
+        ConfigError: an option is of the wrong type, or there is not one of path and folder.
     """
-    return JsonlSink(check_path("jsonl sink", path))
+    if (parts := folder_sink(_PARTS, path, folder, roll_every)) is not None:
+        return parts
+    return JsonlSink(check_path(_PARTS.who, path))
 
 
 CONNECTOR = Connector("jsonl", source=source, sink=sink)

@@ -62,18 +62,31 @@ def check_path(who: str, path: Any) -> Path:
     Raises:
         ConfigError: it is no path, is empty, or names a compressed file.
     """
-    expected = "the path of a file, a str or pathlib.Path"
-    try:
-        name = os.fspath(path)
-        valid = isinstance(name, str) and bool(name) and b"\0" not in os.fsencode(name)
-    except (TypeError, UnicodeEncodeError):  # no path; half of a surrogate pair
-        valid = False
-    if not valid or name.endswith("/"):  # which only a folder's does
-        raise bad_option(who, "path", expected, path)
+    if not _is_path(path) or os.fspath(path).endswith("/"):  # which only a folder's does
+        raise bad_option(who, "path", "the path of a file, a str or pathlib.Path", path)
     result = Path(path)
     if result.suffix.lower() in _COMPRESSED:
         raise bad_option(who, "path", "an uncompressed file", os.fspath(path))
     return result
+
+
+def check_folder(who: str, folder: Any) -> Path:
+    """Return ``folder`` as a Path; whether there is such a folder is not looked at yet.
+
+    Raises:
+        ConfigError: it is no path, or is empty.
+    """
+    if not _is_path(folder):
+        raise bad_option(who, "folder", "the path of a folder, a str or pathlib.Path", folder)
+    return Path(folder)
+
+
+def _is_path(value: Any) -> bool:
+    try:
+        name = os.fspath(value)
+        return isinstance(name, str) and bool(name) and b"\0" not in os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):  # no path; half of a surrogate pair
+        return False
 
 
 def check_names(

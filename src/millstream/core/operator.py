@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from millstream.core.errors import RecordError
-from millstream.core.state import UnboundState, find_states, take_states
+from millstream.core.state import find_states, take_states
+from millstream.core.state_descriptor import UnboundState
 
 IN = TypeVar("IN")
 OUT = TypeVar("OUT")

@@ -76,7 +76,7 @@ class AggregateBy(RowOperator):
     def write(self, loop: Loop) -> None:
         """Write the look-up of the key's running values, their update, and the result."""
         key, record = self.key_by.write_key(loop), loop.value()
-        state = loop.states.state_table(str(loop.uid), "aggregates")
+        state = loop.states.state_table(str(loop.uid), self.states()[0])
         table, get = loop.fresh("table"), loop.fresh("get")
         loop.prologue(f"{table} = {loop.bind(state)}.table")
         loop.prologue(f"{get} = {table}.get")

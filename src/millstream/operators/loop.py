@@ -15,7 +15,9 @@ from millstream.core.errors import RecordError
 from millstream.core.expression import Expr
 from millstream.core.expression_code import NameSpace, render, render_condition
 from millstream.core.expression_value import is_mapping
+from millstream.core.job_graph import StateSpec
 from millstream.core.key import check_key
+from millstream.core.state_descriptor import StateDescriptor
 
 AccessKind = Literal["item", "attribute"]
 _BREATH = 8192  # results of a flat_map after which the engine looks at its inbox
@@ -23,7 +25,11 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
 
 class StateTable(Protocol):
-    """One keyed state of one operator, as the loop uses it."""
+    """One keyed state of one operator, as the loop uses it.
+
+    Attributes:
+        table: to be looked up once per chunk: while a snapshot is taken it is another one.
+    """
 
     table: dict[Any, Any]
 
@@ -31,11 +37,14 @@ class StateTable(Protocol):
 class StateStore(Protocol):
     """Where operators get their keyed state."""
 
-    def state_table(self, uid: str, name: str) -> StateTable:
-        """Return the table of a state, the same one each time."""
+    def state_table(self, uid: str, spec: StateSpec) -> StateTable:
+        """Return the table of an operator's own state, the same one each time."""
 
-    def value_state(self, uid: str, name: str, default: Any) -> Any:
-        """Return the live ``ValueState`` over the table of that name."""
+    def state(self, uid: str, declared: StateDescriptor[Any]) -> Any:
+        """Return the live state that a process function declares."""
+
+    def tick(self) -> None:
+        """Read the clock, by which state expires until the next time."""
 
 
 class Fallback:

@@ -54,6 +54,8 @@ class Process(RowOperator):
         """Write the hand-over of the key to each state, and the call."""
         key, record = self.key_by.write_key(loop), loop.value()
         live = loop.keep("live", lambda: LiveProcess(self, str(loop.uid), loop.states))
+        if live.expires:
+            loop.prologue(f"{loop.bind(loop.states.tick)}()")
         for state in live.states:
             loop.line(f"{loop.bind(state)}.key = {key}")
         function, name = live.function, loop.bind(live.ctx)
@@ -85,7 +87,8 @@ class LiveProcess:
         ctx: what it is given.
         made: what it has collected and the loop has not yet taken.
         no_outputs: what stands for its side outputs outside of ``process_element``.
-        states: its live states, whose key the loop sets.
+        states: its live states by key, whose ``key`` the loop sets.
+        expires: some state has a time to live, so the clock is to be read for each chunk.
     """
 
     def __init__(self, process: Process, uid: str, store: StateStore) -> None:
@@ -96,10 +99,13 @@ class LiveProcess:
         self.ctx: ProcessContext[Any] = ProcessContext(uid, collect=self.made.append)
         self.ctx.side_outputs = self.no_outputs
         self.states = []
-        for attribute, descriptor in find_states(type(function)).items():
-            state = store.value_state(uid, str(descriptor.name), descriptor.default)
+        declared = find_states(type(function))
+        self.expires = any(each.ttl is not None for each in declared.values())
+        for attribute, descriptor in declared.items():
+            state = store.state(uid, descriptor)
             object.__setattr__(self.function, attribute, state)  # it may be a frozen dataclass
-            self.states.append(state)
+            if descriptor.keyed:
+                self.states.append(state)
 
     def open(self) -> None:
         """Open the user's function.

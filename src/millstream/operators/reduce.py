@@ -46,7 +46,7 @@ class Reduce(RowOperator):
     def write(self, loop: Loop) -> None:
         """Write ``table[k] = v = function(table.get(k), v)``."""
         key, record = self.key_by.write_key(loop), loop.value()
-        state = loop.bind(loop.states.state_table(str(loop.uid), "value"))
+        state = loop.bind(loop.states.state_table(str(loop.uid), self.states()[0]))
         table, get = loop.fresh("table"), loop.fresh("get")
         loop.prologue(f"{table} = {state}.table")
         loop.prologue(f"{get} = {table}.get")

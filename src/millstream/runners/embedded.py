@@ -104,7 +104,7 @@ class EmbeddedRunner:
             settings,
             clock=self._clock,
             spawner=self._spawner,
-            states=MemoryStateBackend(),
+            states=MemoryStateBackend(self._clock),
         )
         return Execution(run, Supervisor(run, settings, self._clock))
 

@@ -13,8 +13,9 @@ import pytest
 
 import millstream as ms
 from millstream.connectors import atomic_file
-from millstream.connectors.atomic_file import AtomicFile, check_writable
+from millstream.connectors.atomic_file import AtomicFile, FileState, check_writable
 from millstream.core.errors import ConfigError, SinkError
+from millstream.core.two_phase import DataLossError
 
 KILLED = """
 import os, signal, sys
@@ -315,3 +316,115 @@ def test_permissions_that_cannot_be_kept_leave_nothing_behind(
         AtomicFile(path, "test sink")
     assert os.listdir(tmp_path) == ["out"]
     assert path.read_text() == "old"
+
+
+# -- going on after a kill ------------------------------------------------------------------------
+
+
+def begun(path: Path, data: bytes) -> FileState:
+    """Return the state of a file whose writer was killed after it had written more."""
+    file = AtomicFile(path, "test sink")
+    file.write(data)
+    state = file.snapshot()
+    file.write(b"lost")
+    file.close()
+    return state
+
+
+@pytest.mark.parametrize("data", [b"", b"1", b"x" * 10_000])
+def test_a_file_goes_on_where_its_state_says(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "out.txt"
+    state = begun(path, data)
+    for _ in range(3):
+        file = AtomicFile(path, "test sink", state)
+        file.write(b"more")
+        state = file.snapshot()
+        file.close()
+    assert os.listdir(tmp_path) == [".out.txt.millstream.tmp"]
+    file = AtomicFile(path, "test sink", state)
+    file.finish()
+    assert path.read_bytes() == data + b"more" * 3
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_a_state_is_durable_and_so_is_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    file = AtomicFile(tmp_path / "out.txt", "test sink")
+    file.write(b"data")
+    file.snapshot()
+    file.snapshot()
+    assert synced == [False, True, False]
+    file.close()
+
+
+def test_a_file_that_is_begun_anew_forgets_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    begun(path, b"old")
+    file = AtomicFile(path, "test sink")
+    file.write(b"new")
+    file.finish()
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_finishing_again_after_a_kill_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    file = AtomicFile(path, "test sink")
+    file.write(b"all")
+    state = file.snapshot()
+    file.finish()
+    again = AtomicFile(path, "test sink", state)
+    again.flush()
+    assert again.snapshot() == state
+    with pytest.raises(SinkError, match="appeared at the end of an earlier run, but its input has"):
+        again.write(b"more")
+    again.finish()
+    again.close()
+    assert path.read_bytes() == b"all"
+
+
+@pytest.mark.parametrize("change", ["gone", "cut", "changed", "older result"])
+def test_what_is_not_what_was_written_is_not_gone_on_with(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "out.txt"
+    state = begun(path, b"abcdef")
+    temporary = tmp_path / ".out.txt.millstream.tmp"
+    if change == "cut":
+        os.truncate(temporary, 5)
+    elif change == "changed":
+        temporary.write_bytes(b"abcdefg"[::-1])
+    else:
+        temporary.unlink()
+    if change == "older result":  # of the same length
+        path.write_bytes(b"ABCDEF")
+    before = sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir())
+    for _ in range(2):
+        with pytest.raises(
+            DataLossError,
+            match=r"cannot go on with .*out.txt, of which 6 bytes were written: .*tmp",
+        ):
+            AtomicFile(path, "test sink", state)
+    assert sorted((each.name, each.read_bytes()) for each in tmp_path.iterdir()) == before
+
+
+def test_a_file_that_somebody_goes_on_with_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    state = begun(path, b"abc")
+    file = AtomicFile(path, "test sink", state)
+    for attempt in (None, state):
+        with pytest.raises(SinkError, match="is being written by another sink or job"):
+            AtomicFile(path, "test sink", attempt)
+    file.finish()
+
+
+def test_a_state_of_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"test sink: the saved state \{'offset': 3\} is not one"):
+        FileState.of({"offset": 3}, "test sink")

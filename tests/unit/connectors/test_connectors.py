@@ -9,7 +9,7 @@ import pytest
 from millstream import connectors
 from millstream.core.connector import Connector
 
-NAMES = ["blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence"]
+NAMES = ["blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence", "sqlite"]
 
 
 @pytest.mark.parametrize("name", NAMES)

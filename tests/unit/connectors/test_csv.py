@@ -2,6 +2,7 @@
 
 import csv as stdlib_csv
 import io
+import json
 import os
 from dataclasses import dataclass
 from operator import length_hint
@@ -409,3 +410,37 @@ def test_the_sink_checks_its_options_and_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="csv sink: fields= takes a list or tuple of str"):
         csv.sink("out.csv", fields="abc")
     assert csv.sink("out.csv", ["a"]).describe() == {"path": "out.csv", "fields": ["a"]}
+
+
+@pytest.mark.parametrize("fields", [None, ["b", "a"]])
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_run_that_goes_on_has_the_header_and_all_records_once(
+    tmp_path: Path, fields: list[str] | None, before: int
+) -> None:
+    rows = [{"b": number, "a": -number} for number in range(4)]
+    path = tmp_path / "out.csv"
+    first = csv.sink(path, fields)
+    first.open(CONTEXT)
+    first.invoke_batch(rows[:before], CONTEXT)
+    state = json.loads(json.dumps(first.snapshot_state()))
+    first.invoke_batch(rows[before:], CONTEXT)
+    first.close()
+    later = csv.sink(path, fields)
+    later.restore_state(state)
+    later.open(CONTEXT)
+    later.invoke_batch([dict(reversed(row.items())) for row in rows[before:]], CONTEXT)
+    later.finish()
+    later.close()
+    if before or fields:
+        assert path.read_text() == "b,a\n0,0\n1,-1\n2,-2\n3,-3\n"
+    else:
+        assert path.read_text() == "a,b\n0,0\n-1,1\n-2,2\n-3,3\n"
+
+
+def test_a_header_that_has_changed_since_the_file_was_begun_is_refused(tmp_path: Path) -> None:
+    sink = csv.sink(tmp_path / "out.csv", ["a"])
+    sink.open(CONTEXT)
+    state = json.loads(json.dumps(sink.snapshot_state()))
+    sink.close()
+    with pytest.raises(ConfigError, match=r"begun with the header \['a'\], but fields= says"):
+        csv.sink(tmp_path / "out.csv", ["a", "b"]).restore_state(state)

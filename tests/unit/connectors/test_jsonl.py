@@ -1,6 +1,7 @@
 """JSON Lines files."""
 
 import json
+import json as stdlib_json
 import math
 import os
 from dataclasses import dataclass
@@ -264,3 +265,23 @@ def test_the_sink_validates_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="uncompressed"):
         jsonl.sink("out.gz")
     jsonl.sink(tmp_path / "out.jsonl").close()  # never opened: fine
+
+
+def test_a_run_that_goes_on_has_all_records_once(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    first = jsonl.sink(path)
+    first.open(CONTEXT)
+    first.invoke_batch([1, 2], CONTEXT)
+    state = stdlib_json.loads(stdlib_json.dumps(first.snapshot_state()))
+    first.invoke_batch([3], CONTEXT)
+    first.flush()
+    first.close()
+    later = jsonl.sink(path)
+    later.restore_state(state)
+    later.open(CONTEXT)
+    later.invoke_batch([3, 4], CONTEXT)
+    later.finish()
+    later.close()
+    assert path.read_text() == "1\n2\n3\n4\n"
+    with pytest.raises(ConfigError, match=r"the saved state 5 is not one of a file"):
+        jsonl.sink(path).restore_state(5)

@@ -1,0 +1,1 @@
+"""What outlives a process: the metadata store, and later checkpoint storage and state backends."""

@@ -1,0 +1,1 @@
+"""Where checkpoints are kept: the interface in ``base.py``, local disk in ``local.py``."""
