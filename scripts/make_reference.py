@@ -43,7 +43,7 @@ COLUMNS = 88  # of a signature
 # The public names by what a reader looks for; a name that is missing here is an error.
 GROUPS = {
     "Jobs": ["Job", "run", "start", "explain", "main", "Execution", "JobResult", "JobStatus"],
-    "Settings": ["EngineSettings", "Guarantee", "JobMode", "Retry"],
+    "Settings": ["EngineSettings", "CheckpointSettings", "Guarantee", "JobMode", "Retry"],
     "Streams": ["Stream", "KeyedStream"],
     "Sources": [
         "BatchSource",
@@ -53,7 +53,14 @@ GROUPS = {
         "Boundedness",
         "OverflowStrategy",
     ],
-    "Sinks": ["Sink", "AsyncSink", "SinkContext"],
+    "Sinks": [
+        "Sink",
+        "AsyncSink",
+        "StatefulSink",
+        "TwoPhaseCommitSink",
+        "TransactionId",
+        "SinkContext",
+    ],
     "State": [
         "KeyedProcessFunction",
         "ProcessContext",
@@ -105,6 +112,7 @@ SHARED = {
 CONSTRUCTED = {
     "Job",
     "EngineSettings",
+    "CheckpointSettings",
     "Retry",
     "Connector",
     "AggregatingStateDescriptor",
@@ -195,10 +203,15 @@ def command_list() -> str:
     ):
         with patch.object(typer.Typer, "__call__", autospec=True) as called:
             start()
-        rows = []
-        for registered in called.call_args.args[0].registered_commands:
+        app, rows = called.call_args.args[0], []
+        commands = [(title, each) for each in app.registered_commands]
+        for group in app.registered_groups:
+            inner = group.typer_instance.registered_commands
+            commands += [(f"{title} {group.name}", each) for each in inner]
+        for before, registered in commands:
             callback = registered.callback
-            rows.append((f"`{title} {_usage(callback)}`", _summary(callback)))
+            usage = _usage(callback).replace("list_", "list")  # `list` itself would hide Python's
+            rows.append((f"`{before} {usage}`", _summary(callback)))
             rows += [(f"`{name}`", meaning) for name, meaning in _options_of(callback)]
         sections.append(_table(("command", "what it does"), rows))
     return "\n\n".join(sections)
@@ -207,6 +220,11 @@ def command_list() -> str:
 def engine_settings() -> str:
     """Return the fields of EngineSettings."""
     return _options(millstream.EngineSettings, millstream.EngineSettings.__doc__)
+
+
+def checkpoint_settings() -> str:
+    """Return the fields of CheckpointSettings."""
+    return _options(millstream.CheckpointSettings, millstream.CheckpointSettings.__doc__)
 
 
 def job_options() -> str:
@@ -262,6 +280,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "expression-methods": expression_methods,
     "commands": command_list,
     "engine-settings": engine_settings,
+    "checkpoint-settings": checkpoint_settings,
     "job-options": job_options,
     "exit-codes": exit_codes,
     "error-tree": error_tree,
@@ -386,21 +405,25 @@ def _options(factory: Any, doc: str | None) -> str:
 def _usage(callback: Any) -> str:
     hints = typing.get_type_hints(callback, include_extras=True)
     words = [callback.__name__]
-    for name in inspect.signature(callback).parameters:
+    for name, parameter in inspect.signature(callback).parameters.items():
         (about,) = hints[name].__metadata__
-        option = f"[{about.default} {name.upper()}]"  # typer's name for what is given first
-        words.append(option if about.param_decls else str(about.metavar))
+        value = "" if parameter.default is False else f" {about.metavar or name.upper()}"
+        option = f"[{about.default}{value}]"  # typer's name for what is given first
+        words.append(option if _is_option(about) else str(about.metavar))
     return " ".join(words)
+
+
+def _is_option(about: Any) -> bool:
+    return isinstance(about, typer.models.OptionInfo)
 
 
 def _options_of(callback: Any) -> Iterator[tuple[str, str]]:
     hints = typing.get_type_hints(callback, include_extras=True)
     for name, parameter in inspect.signature(callback).parameters.items():
         (about,) = hints[name].__metadata__
-        declared = [about.default, *about.param_decls] if about.param_decls else [about.metavar]
-        default = (
-            "" if parameter.default is parameter.empty else f" Default: `{parameter.default}`."
-        )
+        declared = [about.default, *about.param_decls] if _is_option(about) else [about.metavar]
+        shown = about.show_default if isinstance(about.show_default, str) else parameter.default
+        default = "" if shown in (parameter.empty, None, False) else f" Default: `{shown}`."
         yield ", ".join(word for word in declared if isinstance(word, str)), about.help + default
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from millstream.core.operator import KeyedProcessFunction as KeyedProcessFunction
     from millstream.core.operator import ProcessContext as ProcessContext
     from millstream.core.retry import Retry as Retry
+    from millstream.core.settings import CheckpointSettings as CheckpointSettings
     from millstream.core.settings import EngineSettings as EngineSettings
     from millstream.core.sink import AsyncSink as AsyncSink
     from millstream.core.sink import Sink as Sink
@@ -67,6 +68,9 @@ if TYPE_CHECKING:
     from millstream.core.state_kinds import ReducingState as ReducingState
     from millstream.core.state_kinds import ValueState as ValueState
     from millstream.core.state_ttl import StateTtlConfig as StateTtlConfig
+    from millstream.core.two_phase import StatefulSink as StatefulSink
+    from millstream.core.two_phase import TransactionId as TransactionId
+    from millstream.core.two_phase import TwoPhaseCommitSink as TwoPhaseCommitSink
     from millstream.runners.embedded import Execution as Execution
 
 _HOME = {
@@ -83,7 +87,7 @@ _HOME = {
     "core.job_status": ["JobStatus"],
     "core.operator": ["KeyedProcessFunction", "ProcessContext"],
     "core.retry": ["Retry"],
-    "core.settings": ["EngineSettings"],
+    "core.settings": ["CheckpointSettings", "EngineSettings"],
     "core.sink": ["AsyncSink", "Sink", "SinkContext"],
     "core.source": [
         "AsyncBatchSource",
@@ -110,6 +114,7 @@ _HOME = {
         "ValueState",
     ],
     "core.state_ttl": ["StateTtlConfig"],
+    "core.two_phase": ["StatefulSink", "TransactionId", "TwoPhaseCommitSink"],
     "runners.embedded": ["Execution"],
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

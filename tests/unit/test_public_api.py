@@ -18,12 +18,13 @@ PACKAGE = Path(ms.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 EXPORTED_NAMES = """
     AggregateFunction AggregatingState AggregatingStateDescriptor AsyncBatchSource AsyncSink
-    BatchSource Boundedness Connector Decoder EngineSettings Execution Guarantee Job JobMode
-    JobResult JobStatus KeyedProcessFunction KeyedStream ListState ListStateDescriptor MapState
-    MapStateDescriptor OperatorStateDescriptor OverflowStrategy ProcessContext ReducingState
-    ReducingStateDescriptor Retry Sink SinkContext Source SourceContext StateTtlConfig Stream
-    ValueState ValueStateDescriptor blackhole col collection console count csv datagen errors
-    explain it json jsonl lit main max mean min run sequence start sum text when
+    BatchSource Boundedness CheckpointSettings Connector Decoder EngineSettings Execution
+    Guarantee Job JobMode JobResult JobStatus KeyedProcessFunction KeyedStream ListState
+    ListStateDescriptor MapState MapStateDescriptor OperatorStateDescriptor OverflowStrategy
+    ProcessContext ReducingState ReducingStateDescriptor Retry Sink SinkContext Source
+    SourceContext StateTtlConfig StatefulSink Stream TransactionId TwoPhaseCommitSink ValueState
+    ValueStateDescriptor blackhole col collection console count csv datagen errors explain it
+    json jsonl lit main max mean min run sequence start sum text when
 """
 
 HEAVY_NAMES = """

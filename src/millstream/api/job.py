@@ -9,9 +9,10 @@ from typing import Any, TypeVar, overload
 from millstream.api.place import Place, located, name_fault
 from millstream.api.stream import Stream
 from millstream.core.connector import find_connector
+from millstream.core.duration import Duration
 from millstream.core.errors import ConfigError, GraphError
 from millstream.core.job_graph import Guarantee, JobMode
-from millstream.core.settings import EngineSettings
+from millstream.core.settings import CheckpointSettings, EngineSettings
 from millstream.core.source import (
     LOSSY,
     AsyncBatchSource,
@@ -39,6 +40,9 @@ class Job:
         parallelism: 1; more is refused until jobs can use several processes.
         chaining: False gives every operator a task of its own, to find out which one is slow.
         engine: how the run behaves.
+        checkpoint_interval: how often what is there is saved, to go on from after a kill; a short
+            form of ``checkpoints=CheckpointSettings(interval=…)``.
+        checkpoints: when checkpoints are made, and what becomes of them.
 
     Raises:
         ConfigError: an option is of the wrong type or cannot be honoured.
@@ -62,6 +66,8 @@ class Job:
         parallelism: int = 1,
         chaining: bool = True,
         engine: EngineSettings | None = None,
+        checkpoint_interval: Duration | None = None,
+        checkpoints: CheckpointSettings | None = None,
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f"Job(name): expected a non-empty string; got {name!r}")
@@ -83,6 +89,7 @@ class Job:
             raise ConfigError(f"job {name!r}: engine must be EngineSettings(…); got {engine!r}")
         self.chaining = chaining
         self.engine = engine or EngineSettings()
+        self.checkpoints = _checkpoints(name, checkpoint_interval, checkpoints)
         self.stream_graph = StreamGraph(name, self.mode)
 
     @overload
@@ -189,6 +196,22 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r}, {sum(1 for _ in self.stream_graph.nodes())} operators)"
+
+
+def _checkpoints(
+    name: str, interval: Duration | None, settings: CheckpointSettings | None
+) -> CheckpointSettings:
+    if settings is not None and not isinstance(settings, CheckpointSettings):
+        raise ConfigError(
+            f"job {name!r}: checkpoints must be CheckpointSettings(…); got {settings!r}"
+        )
+    if interval is None:
+        return settings or CheckpointSettings()
+    if settings is not None:
+        raise ConfigError(
+            f"job {name!r}: give checkpoint_interval or checkpoints=CheckpointSettings(…), not both"
+        )
+    return CheckpointSettings(interval=interval)
 
 
 Choice = TypeVar("Choice", JobMode, Guarantee, Boundedness, OverflowStrategy)

@@ -23,7 +23,8 @@ from millstream.core.expression import Expr
 from millstream.core.function_kind import is_async
 from millstream.core.operator import KeyedProcessFunction
 from millstream.core.retry import Retry
-from millstream.core.sink import AsyncSink, Sink, as_sink
+from millstream.core.sink import AsyncSink, Sink
+from millstream.core.two_phase import TwoPhaseCommitSink, as_sink_form
 from millstream.operators.aggregate import AggregateBy
 from millstream.operators.endpoints import SinkOperator, Union
 from millstream.operators.filter import Filter
@@ -246,29 +247,34 @@ class Stream(Generic[T]):
     # -- the end --------------------------------------------------------------------------------
 
     @overload
-    def sink(self, sink: Sink[T] | AsyncSink[T] | Callable[[T], object], *, uid: str) -> None: ...
+    def sink(
+        self,
+        sink: Sink[T] | AsyncSink[T] | TwoPhaseCommitSink[T, Any] | Callable[[T], object],
+        *,
+        uid: str,
+    ) -> None: ...
     @overload
     def sink(self, sink: str, *, uid: str, **options: Any) -> None: ...
     def sink(self, sink: Any, *, uid: str | None = None, **options: Any) -> None:
         """End the stream; a stream may have several sinks, and the slowest sets the pace.
 
         Args:
-            sink: a ``Sink``, an ``AsyncSink``, a function (also ``async def``) called per record,
-                or a connector's name, with its options.
+            sink: a ``Sink``, an ``AsyncSink``, a ``TwoPhaseCommitSink``, a function (also
+                ``async def``) called per record, or a connector's name, with its options.
             uid: names the sink.
             options: the options of a connector given by name.
         """
         where = self._place.where("sink", uid)
         with located(where):
             if isinstance(sink, str):
-                made = as_sink(find_connector(sink).make_sink(options))
+                made = as_sink_form(find_connector(sink).make_sink(options))
             elif options:
                 raise ConfigError(
                     f"unknown options {', '.join(sorted(options))}; options like these are for a "
                     "connector given by name"
                 )
             else:
-                made = as_sink(sink)
+                made = as_sink_form(sink)
         if made is not sink and not isinstance(sink, str):
             check_function(where, sink)
         self._place.add(SinkOperator(made), uid)

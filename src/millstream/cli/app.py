@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from millstream.api.job import Job
-from millstream.cli.commands import explain_job, run_job, show_version
+from millstream.cli.commands import RunChoices, explain_job, run_job, show_version, view_checkpoints
 from millstream.control.job_file import load_job, refuse_while_loading
 from millstream.core.errors import ConfigError
 
@@ -15,6 +15,22 @@ _JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="A job file (job.py) or package.module:name.")
 ]
 _Format = Annotated[str, typer.Option("--format", "-f", help="One of: text, mermaid, json, svg.")]
+_NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of a job.")]
+_Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Such as chk-7.")]
+_AnyCheckpoint = Annotated[
+    str | None, typer.Argument(metavar="[CHECKPOINT]", help="Such as chk-7; else all.")
+]
+_Folder = Annotated[
+    str | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Keep checkpoints and history there.",
+        show_default=".millstream/JOB",
+    ),
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+_Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew.")]
 _OPTIONS = {
     "no_args_is_help": True,
     "add_completion": False,
@@ -28,14 +44,39 @@ def command() -> None:
     app = typer.Typer(help="Streams, syncs and exports on one machine.", **_OPTIONS)  # type: ignore[arg-type]
 
     @app.command()
-    def run(job: _JobArgument) -> None:
-        """Run a job to its end."""
-        run_job(lambda: load_job(job))
+    def run(
+        job: _JobArgument,
+        folder: _Folder = None,
+        resume: _Resume = False,
+        fresh: _Fresh = False,
+    ) -> None:
+        """Run a job to its end; what was killed goes on from its last checkpoint."""
+        run_job(lambda: load_job(job), RunChoices(folder, resume, fresh))
 
     @app.command()
     def explain(job: _JobArgument, format: _Format = "text") -> None:
         """Show what would run, and why."""
         explain_job(lambda: load_job(job), format)
+
+    checkpoints = typer.Typer(help="Look at the checkpoints of a job.", **_OPTIONS)  # type: ignore[arg-type]
+    app.add_typer(checkpoints, name="checkpoints")
+
+    @checkpoints.command("list")
+    def list_(job: _NameArgument, folder: _Folder = None) -> None:
+        """List them, newest first."""
+        view_checkpoints(job, folder, lambda view: view.overview())
+
+    @checkpoints.command()
+    def show(job: _NameArgument, checkpoint: _Checkpoint, folder: _Folder = None) -> None:
+        """Show what is in one of them."""
+        view_checkpoints(job, folder, lambda view: view.show(checkpoint))
+
+    @checkpoints.command()
+    def verify(
+        job: _NameArgument, checkpoint: _AnyCheckpoint = None, folder: _Folder = None
+    ) -> None:
+        """Read one of them, or all, and compare every checksum."""
+        view_checkpoints(job, folder, lambda view: view.verify(checkpoint))
 
     @app.command()
     def version() -> None:
@@ -57,9 +98,9 @@ def main(job: Job) -> None:
     app = typer.Typer(help=f"The job {job.name!r}.", **_OPTIONS)  # type: ignore[arg-type]
 
     @app.command()
-    def run() -> None:
-        """Run the job to its end."""
-        run_job(lambda: job)
+    def run(folder: _Folder = None, resume: _Resume = False, fresh: _Fresh = False) -> None:
+        """Run the job to its end; what was killed goes on from its last checkpoint."""
+        run_job(lambda: job, RunChoices(folder, resume, fresh))
 
     @app.command()
     def explain(format: _Format = "text") -> None:

@@ -8,8 +8,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from millstream.api.job import Job
 from millstream.cli.exit_codes import (
@@ -20,7 +21,7 @@ from millstream.cli.exit_codes import (
     EXIT_INTERRUPTED,
 )
 from millstream.cli.output import is_read, leave, say, say_traceback
-from millstream.control.wiring import explain, prepare
+from millstream.control.wiring import explain, prepare_in_folder
 from millstream.core.errors import (
     ConfigError,
     FatalError,
@@ -28,16 +29,42 @@ from millstream.core.errors import (
     MillstreamError,
     StuckError,
 )
-from millstream.runners.embedded import Execution
+
+if TYPE_CHECKING:
+    from millstream.control.checkpoint_views import CheckpointView
+    from millstream.control.durable_run import DurableExecution
 
 
-def run_job(load: Callable[[], Job]) -> None:
+@dataclass(frozen=True, slots=True)
+class RunChoices:
+    """What the user said about a run: the job's folder, and whether to go on or to begin anew."""
+
+    folder: str | None = None
+    resume: bool = False
+    fresh: bool = False
+
+    @property
+    def resumes(self) -> bool | None:
+        """Return whether to go on from the last checkpoint; None: as the last run ended.
+
+        Raises:
+            ConfigError: they said both.
+        """
+        if self.resume and self.fresh:
+            raise ConfigError("--resume goes on from a checkpoint, --fresh begins anew: choose one")
+        return True if self.resume else False if self.fresh else None
+
+
+def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
     """Run a job; its report goes to standard error, so that sinks may have standard output."""
-    execution: Execution | None = None
+    execution: DurableExecution | None = None
+    choices = choices or RunChoices()
     try:
         with _users_errors_shown():
             job = load()
-            execution = prepare(job)
+            execution = prepare_in_folder(job, choices.folder, choices.resumes)
+        if execution.resumed_from is not None:
+            say(f"{job.name}: goes on from checkpoint {execution.resumed_from}")
         result = execution.wait()
     except KeyboardInterrupt:
         if execution is None or not execution.started:
@@ -70,6 +97,19 @@ def explain_job(load: Callable[[], Job], format: str) -> None:
     except ConfigError as error:
         _leave_with_error(error)
     leave(0, text)
+
+
+def view_checkpoints(
+    job: str, folder: str | None, view: Callable[[CheckpointView], Iterator[str]]
+) -> None:
+    """Print what a view of a job's checkpoints says."""
+    from millstream.control.checkpoint_views import CheckpointView
+
+    try:
+        lines = list(view(CheckpointView(job, folder)))
+    except MillstreamError as error:
+        _leave_with_error(error)
+    leave(0, "\n".join(lines))
 
 
 def show_version() -> None:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from millstream.api.job import Job
 from millstream.control.job_file import refuse_while_loading
+from millstream.control.planning import plan
 from millstream.core.errors import ConfigError
-from millstream.core.job_graph import Guarantee, JobGraph
 from millstream.core.job_result import JobResult
-from millstream.graph.optimizer import optimize
+from millstream.core.settings import CheckpointSettings
+from millstream.core.two_phase import TwoPhaseCommitSink
+from millstream.operators.definition import OperatorDefinition
+from millstream.operators.endpoints import SinkOperator
 from millstream.operators.program import Program
 from millstream.runners.embedded import EmbeddedRunner, Execution
 
+if TYPE_CHECKING:
+    from millstream.control.durable_run import DurableExecution
 
-def plan(job: Job) -> JobGraph:
-    """Return the JobGraph of a job.
-
-    Raises:
-        GraphError: the graph cannot run. ConfigError: the job asks for what it cannot have.
-    """
-    if not isinstance(job, Job):
-        raise ConfigError(f"expected a Job; got {job!r}")
-    job.stream_graph.validate()
-    graph = optimize(job.stream_graph)
-    if job.guarantee is not Guarantee.NONE:
-        raise ConfigError(
-            f"job {job.name!r} asks for {job.guarantee}, but gets {graph.guarantee} "
-            f"({graph.guarantee_reason}); leave guarantee= out"
-        )
-    return graph
+__all__ = ["explain", "plan", "prepare", "prepare_in_folder", "run", "start"]
 
 
 def prepare(job: Job) -> Execution:
@@ -37,8 +30,32 @@ def prepare(job: Job) -> Execution:
         ConfigError: the job cannot run.
     """
     refuse_while_loading()
-    program = Program(plan(job), job.stream_graph.definitions())
-    return EmbeddedRunner().prepare(program, job.engine)
+    graph, definitions = plan(job), job.stream_graph.definitions()
+    if job.checkpoints != CheckpointSettings() or any(map(_is_transactional, definitions.values())):
+        raise ConfigError(
+            f"job {job.name!r} makes checkpoints, so it needs a folder to keep them in: run it by "
+            "`millstream run`, or by millstream.run(job, folder=…)"
+        )
+    return EmbeddedRunner().prepare(Program(graph, definitions), job.engine)
+
+
+def prepare_in_folder(
+    job: Job, folder: str | Path | None = None, resume: bool | None = None
+) -> DurableExecution:
+    """Return a job that is ready to run in its folder: with metadata, lease and checkpoints.
+
+    Args:
+        job: the job.
+        folder: the job's own; None: ``.millstream/<job>``.
+        resume: go on from the last checkpoint, or begin anew (False); None: go on if the last
+            execution did not end COMPLETED and has one.
+
+    Raises:
+        ConfigError: the job cannot run, or another process runs it.
+    """
+    from millstream.control.durable_run import RunOptions, prepare_durable
+
+    return prepare_durable(job, RunOptions(folder, resume))
 
 
 def start(job: Job) -> Execution:
@@ -52,10 +69,16 @@ def start(job: Job) -> Execution:
     return execution
 
 
-def run(job: Job) -> JobResult:
+def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = None) -> JobResult:
     """Run a job in this process, to its end.
 
     Ctrl-C cancels it and, when it has ended, raises ``KeyboardInterrupt``.
+
+    Args:
+        job: the job.
+        folder: where its checkpoints and its history are kept; without one, there are none.
+        resume: True goes on from the last checkpoint in the folder, False begins anew; by default
+            the run goes on if the last one did not end COMPLETED.
 
     Returns:
         How it ended: COMPLETED, with every operator's counts.
@@ -66,10 +89,19 @@ def run(job: Job) -> JobResult:
         InconsistentError: records were lost inside the engine.
         StuckError: something did not end within its grace time.
     """
-    result = prepare(job).wait()
+    if folder is None:
+        if resume is not None:
+            raise ConfigError("resume= has an effect only with folder=…, where checkpoints are")
+        result = prepare(job).wait()
+    else:
+        result = prepare_in_folder(job, folder, resume).wait()
     if result.error is not None:
         raise result.error
     return result
+
+
+def _is_transactional(definition: OperatorDefinition) -> bool:
+    return isinstance(definition, SinkOperator) and isinstance(definition.sink, TwoPhaseCommitSink)
 
 
 def explain(job: Job, format: str = "text") -> str:  # the word users know

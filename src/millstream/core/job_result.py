@@ -10,6 +10,35 @@ from millstream.core.job_status import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointCounts:
+    """How the checkpoints of a run have gone.
+
+    Attributes:
+        completed: how many exist, or existed.
+        failed: how many were given up.
+        last: the number of the newest complete one; 0 if there is none.
+        healthy: no more have failed in a row than is tolerable.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    last: int = 0
+    healthy: bool = True
+
+    def completed_one(self, checkpoint_id: int) -> CheckpointCounts:
+        """Return the counts with one more that is complete."""
+        return CheckpointCounts(self.completed + 1, self.failed, checkpoint_id)
+
+    def failed_one(self, *, healthy: bool) -> CheckpointCounts:
+        """Return the counts with one more that failed."""
+        return CheckpointCounts(self.completed, self.failed + 1, self.last, healthy)
+
+    def __str__(self) -> str:
+        text = f"checkpoints: {self.completed:,} completed, {self.failed:,} failed"
+        return text if self.healthy else f"{text}; UNHEALTHY: the last ones in a row failed"
+
+
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """What is known once a run has ended.
 
@@ -19,6 +48,7 @@ class JobResult:
         duration_s: from start to end.
         account: every operator's and edge's counts.
         error: why it failed; None otherwise.
+        checkpoints: how its checkpoints went; None if it makes none.
     """
 
     job: str
@@ -26,6 +56,7 @@ class JobResult:
     duration_s: float
     account: Account
     error: BaseException | None = None
+    checkpoints: CheckpointCounts | None = None
 
     def report(self) -> str:
         """Return the counts as text, and whether they add up."""
@@ -45,6 +76,8 @@ class JobResult:
         lost = [edge for edge in self.account.edges if edge.dropped or edge.discarded]
         for edge in lost:
             lines.append(f"  {edge.name}: {edge.dropped:,} dropped, {edge.discarded:,} discarded")
+        if self.checkpoints is not None:
+            lines.append(f"  {self.checkpoints}")
         lines.append(f"  {self._verdict()}")
         return "\n".join(lines)
 

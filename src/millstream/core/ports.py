@@ -29,6 +29,22 @@ class SystemClock:
     monotonic_ns = staticmethod(time.monotonic_ns)
 
 
+class FaultPoints(Protocol):
+    """Where a test makes a run fail; see ``NO_FAULTS``."""
+
+    def reach(self, point: str) -> None:
+        """Note that the run has come to a named point. From any thread."""
+
+
+class _NoFaults:
+    def reach(self, point: str) -> None:
+        """Do nothing."""
+
+
+NO_FAULTS: FaultPoints = _NoFaults()
+"""What every run but a test's is given."""
+
+
 class Joinable(Protocol):
     """A started thread, as its owner sees it."""
 

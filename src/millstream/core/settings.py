@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from millstream.core.duration import Duration, parse_duration_ms
 from millstream.core.element import CHUNK_SIZE
@@ -58,3 +59,53 @@ class EngineSettings:
     def blocked_after_s(self) -> float:
         """Return ``blocked_after`` in seconds."""
         return parse_duration_ms(self.blocked_after) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSettings:
+    """When checkpoints are made, and what becomes of them.
+
+    Attributes:
+        interval: from the start of one to the start of the next; None: only the final one, at the
+            end of the input.
+        timeout: one that takes longer is given up; the job goes on.
+        min_pause: from the end of one to the start of the next.
+        tolerable_failures: so many may fail in a row before the job is called unhealthy.
+        retention: complete checkpoints to keep.
+        folder: where they are; by default in the job's own folder.
+    """
+
+    interval: Duration | None = None
+    timeout: Duration = "10m"  # as Flink's execution.checkpointing.timeout
+    min_pause: Duration = "0s"
+    tolerable_failures: int = 3
+    retention: int = 10
+    folder: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.interval is not None and not parse_duration_ms(self.interval, "interval"):
+            raise ConfigError("interval of checkpoints: must be longer than 0; or leave it out")
+        if not parse_duration_ms(self.timeout, "timeout"):
+            raise ConfigError("timeout of a checkpoint: must be longer than 0")
+        parse_duration_ms(self.min_pause, "min_pause")
+        for name, least in (("tolerable_failures", 0), ("retention", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ConfigError(f"{name}: expected {least} or more; got {value!r}")
+        if self.folder is not None and not isinstance(self.folder, str | Path):
+            raise ConfigError(f"folder of checkpoints: expected a path; got {self.folder!r}")
+
+    @property
+    def interval_ns(self) -> int | None:
+        """Return ``interval`` in nanoseconds."""
+        return None if self.interval is None else parse_duration_ms(self.interval) * 1_000_000
+
+    @property
+    def timeout_ns(self) -> int:
+        """Return ``timeout`` in nanoseconds."""
+        return parse_duration_ms(self.timeout) * 1_000_000
+
+    @property
+    def min_pause_ns(self) -> int:
+        """Return ``min_pause`` in nanoseconds."""
+        return parse_duration_ms(self.min_pause) * 1_000_000

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from millstream.core.errors import ConfigError, SinkError
 from millstream.core.function_kind import is_async
 from millstream.core.method_check import check_method
-from millstream.core.sink import Sink, SinkContext, _AnySink
+from millstream.core.sink import AnySink, Sink, SinkContext, _AnySink, as_sink
 
 T = TypeVar("T")
 TXN = TypeVar("TXN")
@@ -178,6 +178,20 @@ class StatefulSink(Sink[T]):
 
         ``open`` raises ``DataLossError`` if what the state names is not there.
         """
+
+
+AnySinkForm = AnySink | TwoPhaseCommitSink[Any, Any]
+
+
+def as_sink_form(sink: Any) -> AnySinkForm:
+    """Return ``sink`` as one of the class forms, the exact ones included; see ``as_sink``.
+
+    Raises:
+        ConfigError: it is none of the forms.
+    """
+    if isinstance(sink, TwoPhaseCommitSink | StatefulSink):
+        check_methods(sink)
+    return sink if isinstance(sink, TwoPhaseCommitSink) else as_sink(sink)
 
 
 _INSTEAD = "a sink emits nothing, so take the yield out"

@@ -15,6 +15,7 @@ from millstream.core.job_graph import JobEdge, JobGraph, OperatorKind, OperatorS
 from millstream.core.settings import EngineSettings
 from millstream.core.sink import AsyncSink, Sink, SinkContext
 from millstream.core.source import AnySource, AsyncBatchSource, BatchSource, Source
+from millstream.core.two_phase import TwoPhaseCommitSink
 from millstream.engine.async_task import AsyncTask
 from millstream.engine.chain import BatchStep, Chain, OutputKey
 from millstream.engine.channel import Inlet, Outlet
@@ -26,12 +27,13 @@ from millstream.engine.sink_edge import SinkEdge
 from millstream.engine.source_driver import AsyncDriver, BatchDriver, Packer, RunDriver
 from millstream.engine.source_head import CollectHead, QueuedHead
 from millstream.engine.task import Task
+from millstream.engine.two_phase_driver import TwoPhaseDriver
 from millstream.operators.definition import RowOperator
 from millstream.operators.endpoints import SinkOperator, SourceOperator
-from millstream.operators.loop import StateStore
 from millstream.operators.map_async import MapAsync
 from millstream.operators.map_batches import MapBatches
 from millstream.operators.program import Program
+from millstream.runtime.state.base import StateBackend
 
 MAX_ROW = 100  # operators in one generated loop
 MAX_LOOPS = 10  # flat_maps among them: each nests the loop one deeper
@@ -95,6 +97,10 @@ class Assembly:
         dispatcher: the engine thread.
         states: where keyed state lives.
         on_failure: told of any failure, in the engine thread.
+
+    Attributes:
+        finished_sources: uids of those that had ended when the checkpoint was made that the run
+            goes on from: they are not started.
     """
 
     def __init__(
@@ -102,7 +108,7 @@ class Assembly:
         program: Program,
         settings: EngineSettings,
         dispatcher: Dispatcher,
-        states: StateStore,
+        states: StateBackend,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.graph = program.graph
@@ -114,6 +120,7 @@ class Assembly:
         self._loop: EventLoop | None = None
         self.groups = _groups(program.graph)
         self.wires: list[Wire] = []
+        self.finished_sources: frozenset[str] = frozenset()
         self._of = {spec.id: group for group in self.groups for spec in group.operators}
         for group in self.groups:
             self._build(group)
@@ -210,7 +217,9 @@ class Assembly:
     def _build_sink(self, group: Group, operator: SinkOperator) -> None:
         sink, ctx = copy.copy(operator.sink), SinkContext(self.graph.job, group.last.id)
         driver: AnySinkDriver
-        if isinstance(sink, Sink):
+        if isinstance(sink, TwoPhaseCommitSink):
+            driver = TwoPhaseDriver(sink, ctx, self._dispatcher)
+        elif isinstance(sink, Sink):
             driver = SinkDriver(sink, ctx, self._dispatcher)
         else:
             assert isinstance(sink, AsyncSink)

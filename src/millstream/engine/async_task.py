@@ -41,6 +41,11 @@ class AsyncTask:
 
     Results that wait for demand count as in flight. Watermarks and the end of the input wait for
     the calls before them; a barrier does not: what is in flight belongs to the snapshot.
+
+    Attributes:
+        ended: its input has ended, and all of its results are on their way.
+        on_barrier: told of each barrier before it is sent on.
+        on_ended: told when it has ended.
     """
 
     def __init__(
@@ -54,6 +59,9 @@ class AsyncTask:
         self.name = name
         self.scheduled = False
         self.done = False
+        self.ended = False
+        self.on_barrier: Callable[[AsyncTask, int], None] | None = None
+        self.on_ended: Callable[[AsyncTask], None] | None = None
         self.inlets = [Inlet(self._schedule, self._fail)]
         self.outlet = Outlet(self._schedule, self._on_cancel)
         self._dispatcher = dispatcher
@@ -72,12 +80,35 @@ class AsyncTask:
         self._net = 0  # records that calls gave, over one for each call
         self._started_ns = 0
         self._call = limited(operator)
+        self._restored: Sequence[Any] = ()  # inputs of calls that a checkpoint found in flight
+        self._restored_results = 0
 
     # -- lifecycle ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin to count the time."""
+        """Begin to count the time, and make the calls again that a checkpoint found in flight."""
         self._started_ns = self._dispatcher.clock.monotonic_ns()
+        if self._restored:
+            self._send_off(self._restored_chunk(self._restored))
+        if self._result:
+            self._origin = _Call(None, self._restored_chunk(()), 0)
+            self._schedule()
+
+    def in_flight(self) -> dict[str, Any]:
+        """Return what the snapshot needs: inputs of calls under way, results not yet emitted."""
+        inputs = [each.value for each in self._in_flight if isinstance(each, _Call)]
+        return {"inputs": inputs, "results": list(self._result)}
+
+    def restore(self, in_flight: dict[str, Any]) -> None:
+        """Go on with what ``in_flight`` returned; before the run."""
+        self._restored = in_flight["inputs"]
+        self._result = in_flight["results"]
+        self._restored_results = len(self._result)
+
+    def _restored_chunk(self, values: Sequence[Any]) -> Chunk:
+        nowhere = Position(None, 0)
+        now_ms = self._dispatcher.clock.now_ms()
+        return Chunk(values, f"in flight at {self.name}", nowhere, nowhere, now_ms, exact=False)
 
     def close(self) -> None:
         """Forget what is in flight; the loop's owner cancels it."""
@@ -95,7 +126,7 @@ class AsyncTask:
             self._received,
             self._emitted,
             filtered=self._filtered,
-            created=max(0, self._net),
+            created=max(0, self._net) + self._restored_results,
             absorbed=max(0, -self._net),
         )
 
@@ -122,9 +153,15 @@ class AsyncTask:
         self._emit()
         if inlet.completed and not self._in_flight and not self._result:
             self.done = True
+            self._note_ended()
             self.outlet.complete()
         else:
             inlet.top_up(self._operator.capacity - self._calls - len(self._result))
+
+    def _note_ended(self) -> None:
+        self.ended = True
+        if self.on_ended is not None:
+            self.on_ended(self)
 
     def _send_off(self, chunk: Chunk) -> None:
         calls = [_Call(value, chunk, index) for index, value in enumerate(chunk.values)]
@@ -137,6 +174,8 @@ class AsyncTask:
         for merged in self._alignment.merge(0, element):
             if isinstance(merged, Barrier):
                 self._collect()  # a watermark with no call before it keeps its place
+                if self.on_barrier is not None:
+                    self.on_barrier(self, merged.checkpoint_id)
                 self.outlet.control(merged)
             else:
                 self._in_flight.append(merged)

@@ -73,6 +73,7 @@ class Chain:
 
     Attributes:
         limit: a box with the number of records that downstream takes now.
+        finished: operators whose final results were emitted before the run was restored.
     """
 
     def __init__(self, name: str, steps: Sequence[Segment | BatchStep], last: str) -> None:
@@ -81,6 +82,7 @@ class Chain:
         self._main: OutputKey = (last, None)
         self._drained: dict[str, int] = {}
         self.limit = [CHUNK_SIZE]
+        self.finished: frozenset[str] = frozenset()
 
     @property
     def eager(self) -> bool:
@@ -154,6 +156,13 @@ class Chain:
         )
 
     @property
+    def uids(self) -> frozenset[str]:
+        """Return the uids of its operators, which own its state."""
+        return frozenset(
+            each.uid for segment in self.segments for each in segment.operators if each.uid
+        )
+
+    @property
     def segments(self) -> Iterator[Segment]:
         """Yield the generated loops."""
         return (step for step in self._steps if isinstance(step, Segment))
@@ -170,6 +179,8 @@ class Chain:
         for number, step in enumerate(self._steps):
             if isinstance(step, Segment):
                 for operator, drain in step.drains:
+                    if operator in self.finished:
+                        continue
                     results = drain()
                     while values := _next(results, operator):
                         self._drained[operator] = self._drained.get(operator, 0) + len(values)

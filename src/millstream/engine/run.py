@@ -18,19 +18,24 @@ from millstream.core.errors import (
 from millstream.core.job_result import JobResult
 from millstream.core.job_status import JobStatus
 from millstream.core.log import warning
-from millstream.core.ports import Clock, Joinable, Spawner
+from millstream.core.ports import NO_FAULTS, Clock, Joinable, Spawner
 from millstream.core.settings import EngineSettings
 from millstream.core.wording import said
 from millstream.engine.account import account_of
 from millstream.engine.assembly import AnySinkDriver, Assembly, SourceDriver
+from millstream.engine.checkpoint.coordinator import Coordinator
+from millstream.engine.checkpoint.journal import Checkpointing
+from millstream.engine.checkpoint.recovery import equip
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.event_loop import EventLoop
-from millstream.engine.sink_driver import AsyncSinkDriver, SinkDriver
+from millstream.engine.sink_driver import AsyncSinkDriver, Flushed, SinkDriver
 from millstream.engine.source_driver import AsyncDriver
-from millstream.operators.loop import StateStore
+from millstream.engine.two_phase_driver import TwoPhaseDriver
 from millstream.operators.program import Program
+from millstream.runtime.state.base import StateBackend
 
 Driver = SourceDriver | AnySinkDriver
+CHECKPOINTS = "checkpoints"  # the thread that writes them
 
 
 class JobRun:
@@ -45,21 +50,24 @@ class JobRun:
         clock: where time comes from.
         spawner: starts the threads.
         states: where keyed state lives.
+        checkpointing: how it makes checkpoints; None: it makes none.
 
     Attributes:
+        coordinator: who makes its checkpoints.
         finished: set when the engine thread has nothing left to do; see ``wait``.
         ending_since_ns: when the grace began in which the run has to end; 0 before.
         threads: every thread of the run, by what runs on it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a run is made of
         self,
         program: Program,
         settings: EngineSettings,
         *,
         clock: Clock,
         spawner: Spawner,
-        states: StateStore,
+        states: StateBackend,
+        checkpointing: Checkpointing | None = None,
     ) -> None:
         self.graph = program.graph
         self.finished = threading.Event()
@@ -68,6 +76,20 @@ class JobRun:
         self._thread_ends: dict[str, threading.Event] = {}
         self.dispatcher = Dispatcher(clock)
         self.assembly = Assembly(program, settings, self.dispatcher, states, self._fail)
+        self.coordinator: Coordinator | None = None
+        self._faults = NO_FAULTS
+        if checkpointing is not None:
+            forms = equip(self.assembly, checkpointing, states)
+            self.coordinator = Coordinator(
+                self.assembly, checkpointing, self.dispatcher, states, forms
+            )
+            self.coordinator.on_fatal = self._fail
+            self._faults = checkpointing.faults
+        self._unopened = {
+            driver.uid
+            for driver in self.assembly.sink_drivers()
+            if isinstance(driver, TwoPhaseDriver)
+        }
         self._clock = clock
         self._spawner = spawner
         self._started_ns = 0
@@ -120,8 +142,11 @@ class JobRun:
         return True
 
     def living(self) -> list[str]:
-        """Return the names of the threads that have not ended."""
-        return [name for name, end in tuple(self._thread_ends.items()) if not end.is_set()]
+        """Return the names of the threads that have not ended, but for one that waits for work."""
+        names = [name for name, end in tuple(self._thread_ends.items()) if not end.is_set()]
+        if self.coordinator is not None and not self.coordinator.thread.busy:
+            names = [name for name in names if name != CHECKPOINTS]
+        return names
 
     def abandon(self) -> None:
         """End what does not end because it waits for a part that is stuck."""
@@ -132,6 +157,10 @@ class JobRun:
         if not self._ending:  # the engine thread is stuck, and has not told the others
             # On a thread: a source's cancel() is the user's code, and may block as well.
             self._spawn("end", "end", self._end_drivers)
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with a failure. From any thread."""
+        self._note_failure(error)
 
     def trigger(self, element: Control) -> None:
         """Put a control element into every source's stream, at its head."""
@@ -161,7 +190,8 @@ class JobRun:
         cut_short = status is not JobStatus.COMPLETED and not inconsistent
         duration_s = (self._clock.monotonic_ns() - self._started_ns) / 1e9
         account = account_of(self.assembly, cut_short=cut_short)
-        return JobResult(self.graph.job, status, duration_s, account, self._error)
+        counts = None if self.coordinator is None else self.coordinator.counts
+        return JobResult(self.graph.job, status, duration_s, account, self._error, counts)
 
     @property
     def error(self) -> BaseException | None:
@@ -179,6 +209,8 @@ class JobRun:
                 self._serve(task.close)
             if self.assembly.loop is not None:
                 self.assembly.loop.cancel_all()
+            if self.coordinator is not None:
+                self.coordinator.close()
             try:
                 self._result = self._make_result()
             finally:
@@ -205,15 +237,34 @@ class JobRun:
         loop = self.assembly.loop
         if loop is not None:
             self._spawn("event loop", "loop", lambda: self._run_loop(loop))
+        if self.coordinator is not None:
+            self._spawn(CHECKPOINTS, CHECKPOINTS, self.coordinator.thread.run)
         for sink in self.assembly.sink_drivers():
             sink.on_flushed = self._on_flushed
+            if isinstance(sink, TwoPhaseDriver):
+                sink.on_opened = self._on_opened
             self._start_driver("sink", sink, loop)
         for task in self.assembly.tasks():
             task.open()
-        for source in self.assembly.source_drivers():
-            self._start_driver("source", source, loop)
         for head in self.assembly.heads():
             head.open()
+            if head.name in self.assembly.finished_sources:
+                head.on_end()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let the sources begin, once no sink has anything left to do for an earlier run."""
+        if self._unopened or self._ending:
+            return
+        for source in self.assembly.source_drivers():
+            if source.uid not in self.assembly.finished_sources:
+                self._start_driver("source", source, self.assembly.loop)
+        if self.coordinator is not None:
+            self.coordinator.start()
+
+    def _on_opened(self, uid: str) -> None:
+        self._unopened.discard(uid)
+        self._begin()
 
     def _start_driver(self, kind: str, driver: Driver, loop: EventLoop | None) -> None:
         if isinstance(driver, AsyncDriver | AsyncSinkDriver):
@@ -270,8 +321,10 @@ class JobRun:
             elif not isinstance(error, asyncio.CancelledError):
                 self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
 
-    def _on_flushed(self, flushed: tuple[str, Control]) -> None:
-        uid, element = flushed
+    def _on_flushed(self, flushed: Flushed) -> None:
+        uid, element, _ = flushed
+        if self.coordinator is not None:
+            self.coordinator.on_flushed(flushed)
         if isinstance(element, Barrier):
             self._barriers.setdefault(element.checkpoint_id, set()).add(uid)
         elif isinstance(element, EndOfInput):
@@ -291,6 +344,14 @@ class JobRun:
             self._fail(InconsistentError("INCONSISTENT: " + "; ".join(violations)))
             return
         self._finishing = True
+        if self.coordinator is None:
+            self._publish()
+        else:
+            self.coordinator.finish(self._publish)
+
+    def _publish(self) -> None:
+        """Let the results appear: they add up, and a checkpoint has what they come from."""
+        self._faults.reach("publish")
         for sink in self.assembly.sink_drivers():
             sink.finish()
 
@@ -354,6 +415,8 @@ class JobRun:
             return
         self._ending = True
         self._note_ending()
+        if self.coordinator is not None:
+            self.coordinator.stop()
         for task in self.assembly.tasks():
             task.done = True  # all of them first: a cancel stops at a task that is done
         for group in self.assembly.groups:

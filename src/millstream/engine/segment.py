@@ -19,8 +19,9 @@ from typing import Any
 from millstream.core.codec import Decoder, Lines
 from millstream.core.expression_value import is_mapping
 from millstream.operators.definition import RowOperator
-from millstream.operators.loop import AccessKind, Loop, StateStore
+from millstream.operators.loop import AccessKind, Loop
 from millstream.operators.process import LiveProcess
+from millstream.runtime.state.base import StateBackend
 
 _MISMATCHES = 16  # records of the other kind in one chunk before the loop is written anew
 _REWRITES = 4  # then records are simply mixed, and each takes the way that is right for it
@@ -88,7 +89,7 @@ class Segment:
     def __init__(
         self,
         operators: Sequence[ChainOperator],
-        states: StateStore,
+        states: StateBackend,
         decoder: tuple[str, Decoder[Any]] | None = None,
     ) -> None:
         self.operators = tuple(operators)

@@ -5,19 +5,36 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from operator import length_hint
 from typing import Any
 
 from millstream.core.element import Barrier, Chunk, Control, EndOfInput
 from millstream.core.errors import SinkError
 from millstream.core.sink import AsyncSink, Sink, SinkContext
+from millstream.core.two_phase import StatefulSink
 from millstream.core.wording import placed, said
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_edge import SinkEdge
 
 _FINISH, _STOP = "finish", "stop"
-Item = Chunk | Control | str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Tells a sink that a checkpoint is complete."""
+
+    checkpoint_id: int
+
+
+Item = Chunk | Control | Commit | str
+
+SinkPart = dict[str, Any]
+"""What a sink has in a snapshot, as plain values: its ``state``, or its ``handles``; or nothing."""
+
+Flushed = tuple[str, Control, SinkPart]
+"""A sink's uid, the barrier or the end that it has flushed behind, its part of the snapshot."""
 
 
 class SinkDriver:
@@ -27,19 +44,22 @@ class SinkDriver:
         taken: records the sink took, counted on this side.
         on_flushed: told in the engine thread of each barrier and of the end, behind the flush.
         busy_since_ns: when the call in hand began; 0 between calls. The watchdog reads it.
+        checkpointed: the run makes checkpoints.
     """
 
     def __init__(self, sink: Sink[Any], ctx: SinkContext, dispatcher: Dispatcher) -> None:
         self.uid = ctx.uid
         self.taken = 0
         self.busy_since_ns = 0
+        self.checkpointed = False
         self.edge: SinkEdge
-        self.on_flushed: Callable[[tuple[str, Control]], None]
+        self.on_flushed: Callable[[Flushed], None]
         self._sink = sink
         self._ctx = ctx
         self._dispatcher = dispatcher
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._stopping = False
+        self._restored: SinkPart = {}
         self._in_hand: list[Any] = []
         self._records: Iterator[Any] = iter(())  # over what is in hand
         self._left = 0  # records in hand that a cancel has taken away again
@@ -58,23 +78,64 @@ class SinkDriver:
         self._in_hand.clear()  # ends the loop over it at the next record, without a test for each
         self._items.put(_STOP)
 
+    def restore(self, part: SinkPart) -> None:
+        """Have the sink go on from its part of a snapshot; before the run."""
+        self._restored = part
+
+    def commit(self, checkpoint_id: int) -> None:
+        """Do nothing: what the sink took is there already, or appears at the end."""
+
     def run(self) -> None:
         """Serve the sink until it may finish, or is cancelled."""
-        sink, get = self._sink, self._items.get
-        with closing(lambda: self._timed(sink.close)):
-            self._timed(sink.open, self._ctx)
-            while True:
-                item = get()
-                if self._stopping:
-                    return
-                if isinstance(item, Chunk):
-                    self._invoke(item)
-                elif isinstance(item, Barrier | EndOfInput):
-                    self._timed(sink.flush)
-                    self._dispatcher.post(self.on_flushed, (self.uid, item))
-                elif item == _FINISH:
-                    self._timed(sink.finish)
-                    return
+        with closing(self._close):
+            self._open()
+            self._serve()
+
+    def _serve(self) -> None:
+        get = self._items.get
+        while True:
+            item = get()
+            if self._stopping or item == _FINISH:
+                break
+            self._take(item)
+        if not self._stopping:
+            self._finish()
+
+    def step(self) -> bool:
+        """Take one item without waiting, for tests; return whether there was one."""
+        if self._items.empty():
+            return False
+        self._take(self._items.get())
+        return True
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Chunk):
+            self._invoke(item)
+        elif isinstance(item, Barrier | EndOfInput):
+            part = self._flush(item)
+            self._dispatcher.post(self.on_flushed, (self.uid, item, part))
+        elif isinstance(item, Commit):
+            self._commit(item.checkpoint_id)
+
+    def _open(self) -> None:
+        if isinstance(self._sink, StatefulSink) and "state" in self._restored:
+            self._timed(self._sink.restore_state, self._restored["state"])
+        self._timed(self._sink.open, self._ctx)
+
+    def _flush(self, _: Control) -> SinkPart:
+        self._timed(self._sink.flush)
+        if self.checkpointed and isinstance(self._sink, StatefulSink):
+            return {"state": self._timed(self._sink.snapshot_state)}
+        return {}
+
+    def _commit(self, checkpoint_id: int) -> None:
+        """Let what belongs to a checkpoint appear."""
+
+    def _finish(self) -> None:
+        self._timed(self._sink.finish)
+
+    def _close(self) -> None:
+        self._timed(self._sink.close)
 
     def _invoke(self, chunk: Chunk) -> None:
         records = len(chunk.values)
@@ -105,10 +166,10 @@ class SinkDriver:
             index = len(chunk.values) - length_hint(records) - 1
             raise _failed(self.uid, _record(chunk, index), error) from error
 
-    def _timed(self, call: Callable[..., None], *arguments: Any) -> None:
+    def _timed(self, call: Callable[..., Any], *arguments: Any) -> Any:
         self.busy_since_ns = self._dispatcher.clock.monotonic_ns()
         try:
-            call(*arguments)
+            return call(*arguments)
         except BaseException as error:
             raise SinkError(
                 f"sink {self.uid!r}: {call.__name__}() failed: {said(error)}",
@@ -124,19 +185,27 @@ class AsyncSinkDriver:
     Attributes:
         taken: records the sink took, counted on this side.
         on_flushed: told in the engine thread of each barrier and of the end, behind the flush.
+        checkpointed: the run makes checkpoints.
     """
 
     def __init__(self, sink: AsyncSink[Any], ctx: SinkContext, dispatcher: Dispatcher) -> None:
         self.uid = ctx.uid
         self.taken = 0
         self.edge: SinkEdge
-        self.on_flushed: Callable[[tuple[str, Control]], None]
+        self.on_flushed: Callable[[Flushed], None]
         self.call_soon: Callable[..., object]
         self._sink = sink
         self._ctx = ctx
         self._dispatcher = dispatcher
         self._items: asyncio.Queue[Item] = asyncio.Queue()
         self._per_record = type(sink).invoke_batch is AsyncSink.invoke_batch
+        self.checkpointed = False
+
+    def restore(self, part: SinkPart) -> None:
+        """Do nothing: such a sink keeps nothing in a snapshot."""
+
+    def commit(self, checkpoint_id: int) -> None:
+        """Do nothing: what the sink took is there already."""
 
     def hand_over(self, item: Chunk | Control) -> None:
         """Queue a chunk or a control element. From the engine thread."""
@@ -157,7 +226,7 @@ class AsyncSinkDriver:
                     await self._invoke(item)
                 elif isinstance(item, Barrier | EndOfInput):
                     await self._named(sink.flush)
-                    self._dispatcher.post(self.on_flushed, (self.uid, item))
+                    self._dispatcher.post(self.on_flushed, (self.uid, item, {}))
                 elif item == _FINISH:
                     await self._named(sink.finish)
                     return

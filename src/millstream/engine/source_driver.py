@@ -31,6 +31,11 @@ class Head(Protocol):
 class Packer:
     """Makes a chunk of each of a source's batches, however long, with its positions.
 
+    Args:
+        uid: the source's uid.
+        start: the position that the source is asked to read from.
+        clock: where time comes from.
+
     Attributes:
         sent: records in the chunks so far.
     """
@@ -43,6 +48,10 @@ class Packer:
         self._scale = Scale()
         self.sent = 0
 
+    def go_on_from(self, position: Position) -> None:
+        """Leave out what was emitted before: so many records behind a position. Before the run."""
+        self._begin = position
+
     def pack(self, batch: object) -> Chunk:
         """Return one ``(records, position)`` as a chunk.
 
@@ -52,8 +61,14 @@ class Packer:
         self.check_last()
         records, after = self._checked(batch)
         self._last = (records, len(records))
+        begin = self._begin
+        if begin.records:
+            # The source may cut its batches elsewhere now: what is left is still to be skipped.
+            left = max(0, begin.records - len(records))
+            records, self._begin = records[begin.records :], Position(after, left)
+        else:
+            self._begin = Position(after, 0)
         self.sent += len(records)
-        begin, self._begin = self._begin, Position(after, 0)
         weight = self._scale.weigh(records)
         return Chunk(records, self._uid, begin, self._begin, self._clock.now_ms(), weight=weight)
 
@@ -118,6 +133,11 @@ class BatchDriver:
         """Return the records handed over, counted on this side."""
         return self._packer.sent
 
+    def restore(self, position: Position) -> None:
+        """Have the source go on from a position; before the run."""
+        self._start = position.base
+        self._packer.go_on_from(position)
+
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""
         self._credits.put(records)
@@ -172,6 +192,14 @@ class RunDriver:
         """Return the records that were offered, counted on this side."""
         return self._head.offered
 
+    def make_snapshots(self) -> None:
+        """Have the head ask the source for its state; before the run."""
+        self._head.source_state = self._source.snapshot_state
+
+    def restore(self, position: Position) -> None:
+        """Have the source go on from its state; before the run."""
+        self._source.restore_state(position.base)
+
     def cancel(self) -> None:
         """Make the thread end soon. From the engine thread."""
         self._head.cancel()
@@ -214,6 +242,11 @@ class AsyncDriver:
     def sent(self) -> int:
         """Return the records handed over, counted on this side."""
         return self._packer.sent
+
+    def restore(self, position: Position) -> None:
+        """Have the source go on from a position; before the run."""
+        self._start = position.base
+        self._packer.go_on_from(position)
 
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""

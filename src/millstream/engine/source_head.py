@@ -19,6 +19,7 @@ from millstream.core.weight import Scale
 from millstream.core.wording import shown
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.source_cut import SourceCut
 
 PREFETCH = 16 * CHUNK_SIZE
 """Records a source may be ahead; larger ones count for several, so they are about 64 MB at most.
@@ -61,6 +62,7 @@ class QueuedHead:
         self._begun = 0  # records of the first one that are emitted
         self._consumed = 0  # what was emitted since credit was last granted
         self._ended = False
+        self._over = False  # the end of the input was emitted
         self._inlet: Inlet | None = None
 
     def feed(self, inlet: Inlet) -> None:
@@ -98,6 +100,11 @@ class QueuedHead:
         self.outlet.control(element)
         return self.position
 
+    def cut(self, barrier: Barrier) -> SourceCut:
+        """Put a barrier into the stream; return what the source would go on from behind it."""
+        position = self.inject(barrier)
+        return SourceCut(position, self._over and position == self.position)
+
     def run_slice(self) -> None:
         """Emit what there is demand for."""
         queue, outlet, at_once = self._queue, self.outlet, _AT_ONCE
@@ -133,6 +140,7 @@ class QueuedHead:
             self._grant(self._consumed)
             self._consumed = 0
         if self._ended and not queue:
+            self._over = True
             outlet.control(EndOfInput())
             outlet.complete()
 
@@ -160,6 +168,7 @@ class CollectHead:
     Attributes:
         offered: records that the source gave to ``collect``.
         dropped: records among them that the overflow strategy gave up.
+        source_state: returns the source's own state.
     """
 
     def __init__(
@@ -186,8 +195,10 @@ class CollectHead:
         self._room = 0  # demand not yet taken up by accepted records
         self._announced = False
         self._ended = False
+        self._over = False  # the end of the input was emitted
         self._failure: SourceOverflowError | None = None
         self._scale = Scale()
+        self.source_state: Callable[[], Any] = lambda: None
 
     @property
     def position(self) -> Position:
@@ -219,6 +230,8 @@ class CollectHead:
         """Take nothing more: ``run`` has returned. What was accepted is still emitted."""
         with self.checkpoint_lock:
             self._ended = True
+            state = self.source_state()  # the source is closed next
+            self.source_state = lambda: state
             self.checkpoint_lock.notify_all()
         self._dispatcher.post(self._on_ready)
 
@@ -279,6 +292,28 @@ class CollectHead:
     def open(self) -> None:
         """Do nothing: the source begins when there is demand."""
 
+    def on_end(self, _: object = None) -> None:
+        """Note that the source has nothing to give: it ended before the run was restored."""
+        self._ended = True
+        self._dispatcher.schedule(self)
+
+    def restore(self, backlog: Sequence[Any]) -> None:
+        """Emit these records first; before the run."""
+        self.offered += len(backlog)
+        self._backlog.extend(backlog)
+
+    def cut(self, barrier: Barrier) -> SourceCut:
+        """Emit what was accepted, then a barrier; return what the source would go on from.
+
+        All under the lock, so the source's state is that of exactly these records. The barrier is
+        on its way also if the source fails to tell its state.
+        """
+        with self.checkpoint_lock:
+            self.inject(barrier)
+            backlog = tuple(self._backlog)
+            state = None if self._over else self.source_state()
+            return SourceCut(Position(state, 0), self._over, backlog)
+
     def inject(self, element: Control) -> Position:
         """Emit what was accepted, then a control element, under the lock."""
         with self.checkpoint_lock:
@@ -295,6 +330,7 @@ class CollectHead:
         if failure is not None:
             self.outlet.error(failure)
         elif over and not self.outlet.done:
+            self._over = True
             self.outlet.control(EndOfInput())
             self.outlet.complete()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from millstream.core.accounting import TaskTimes
-from millstream.core.element import CHUNK_SIZE, Chunk, Control, EndOfInput
+from millstream.core.element import CHUNK_SIZE, Barrier, Chunk, Control, EndOfInput
 from millstream.core.errors import OperatorError
 from millstream.core.wording import placed, said
 from millstream.engine.alignment import Alignment
@@ -38,6 +38,9 @@ class Task:
 
     Attributes:
         taken: records, from all inputs.
+        ended: its input has ended, and all of its results are on their way.
+        on_barrier: told of each barrier before it is sent on.
+        on_ended: told before the end of the input is sent on.
     """
 
     def __init__(  # noqa: PLR0913  # what a task is made of
@@ -55,6 +58,9 @@ class Task:
         self.scheduled = False
         self.done = False
         self.taken = 0
+        self.ended = False
+        self.on_barrier: Callable[[Task, int], None] | None = None
+        self.on_ended: Callable[[Task], None] | None = None
         self._schedule = partial(dispatcher.schedule, self)
         self.inlets = [Inlet(self._schedule, self._fail) for _ in range(inputs)]
         self.emitter = Emitter(outputs, self._schedule, self._on_cancel)
@@ -127,6 +133,16 @@ class Task:
                     failure.__cause__ = error
         if failure is not None:
             raise failure
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """Return the uids of its operators, which own its state."""
+        return self.chain.uids
+
+    @property
+    def between_chunks(self) -> bool:
+        """Return whether no operator is in the middle of a chunk: its state may be merged then."""
+        return self._emissions is None
 
     def emitted(self, output: OutputKey) -> int:
         """Return how many records were made for an output, counted before they are sent."""
@@ -271,6 +287,8 @@ class Task:
                 self._emissions = self.chain.finish()
                 self._then = merged
             else:
+                if self.on_barrier is not None and isinstance(merged, Barrier):
+                    self.on_barrier(self, merged.checkpoint_id)
                 self.emitter.control(merged)
 
     def _advance(self) -> None:
@@ -285,6 +303,9 @@ class Task:
             self._emissions = None
             if self._then is not None:
                 self._close_functions(at_end=True)  # before results appear: it may still fail
+                self.ended = True
+                if self.on_ended is not None:
+                    self.on_ended(self)
                 emitter.control(self._then)
                 self._then = None
             else:

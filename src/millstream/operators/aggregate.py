@@ -10,7 +10,8 @@ from millstream.core.aggregate import Aggregate
 from millstream.core.job_graph import OperatorKind, StateSpec
 from millstream.operators.definition import RowOperator
 from millstream.operators.key_by import KeyBy
-from millstream.operators.loop import Loop, StateTable
+from millstream.operators.loop import Loop
+from millstream.runtime.state.base import Table
 
 Emit = Literal["each", "final"]
 
@@ -160,7 +161,7 @@ class AggregateBy(RowOperator):
         items = zip([*names, *self.aggregates], [*keys, *values], strict=True)
         return "{" + ", ".join(f"{name!r}: {code}" for name, code in items) + "}"
 
-    def _drain(self, state: StateTable) -> Iterator[Any]:
+    def _drain(self, state: Table) -> Iterator[Any]:
         result = eval(f"lambda key, cell: {self._result('key', 'cell')}")  # noqa: S307  # our text
         for key, cell in state.table.items():
             yield result(key, cell)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.core.job_graph import Access, OperatorKind
-from millstream.core.sink import AnySink
 from millstream.core.source import AnySource, OverflowStrategy
+from millstream.core.two_phase import AnySinkForm
 from millstream.operators.definition import OperatorDefinition
 
 
@@ -53,7 +53,7 @@ class SourceOperator(OperatorDefinition):
 class SinkOperator(OperatorDefinition):
     """Where a stream ends; each run works on a shallow copy of the sink."""
 
-    sink: AnySink
+    sink: AnySinkForm
     kind = OperatorKind.SINK
 
     def access(self) -> Access:

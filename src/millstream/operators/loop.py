@@ -9,42 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from millstream.core.errors import RecordError
 from millstream.core.expression import Expr
 from millstream.core.expression_code import NameSpace, render, render_condition
 from millstream.core.expression_value import is_mapping
-from millstream.core.job_graph import StateSpec
 from millstream.core.key import check_key
-from millstream.core.state_descriptor import StateDescriptor
+from millstream.runtime.state.base import StateBackend
 
 AccessKind = Literal["item", "attribute"]
 _BREATH = 8192  # results of a flat_map after which the engine looks at its inbox
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
-
-
-class StateTable(Protocol):
-    """One keyed state of one operator, as the loop uses it.
-
-    Attributes:
-        table: to be looked up once per chunk: while a snapshot is taken it is another one.
-    """
-
-    table: dict[Any, Any]
-
-
-class StateStore(Protocol):
-    """Where operators get their keyed state."""
-
-    def state_table(self, uid: str, spec: StateSpec) -> StateTable:
-        """Return the table of an operator's own state, the same one each time."""
-
-    def state(self, uid: str, declared: StateDescriptor[Any]) -> Any:
-        """Return the live state that a process function declares."""
-
-    def tick(self) -> None:
-        """Read the clock, by which state expires until the next time."""
 
 
 class Fallback:
@@ -84,7 +60,7 @@ class Loop:
         emits_main: the record in hand leaves at the end of the loop.
     """
 
-    def __init__(self, states: StateStore, access: AccessKind, kept: dict[str, Any]) -> None:
+    def __init__(self, states: StateBackend, access: AccessKind, kept: dict[str, Any]) -> None:
         self.states = states
         self.access: AccessKind = access
         self.operator = ""

@@ -15,7 +15,8 @@ from millstream.core.state import find_states
 from millstream.core.wording import shown
 from millstream.operators.definition import RowOperator
 from millstream.operators.key_by import KeyBy
-from millstream.operators.loop import Loop, StateStore
+from millstream.operators.loop import Loop
+from millstream.runtime.state.base import StateBackend
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,7 @@ class LiveProcess:
         expires: some state has a time to live, so the clock is to be read for each chunk.
     """
 
-    def __init__(self, process: Process, uid: str, store: StateStore) -> None:
+    def __init__(self, process: Process, uid: str, store: StateBackend) -> None:
         function = process.function
         self.function = copy.copy(function)
         self.no_outputs = dict.fromkeys(process.side_outputs, _refused)

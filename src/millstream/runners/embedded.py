@@ -11,9 +11,10 @@ from millstream.core.job_result import JobResult
 from millstream.core.log import warning
 from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
 from millstream.core.settings import EngineSettings
-from millstream.core.sink import AnySink
 from millstream.core.source import AnySource
+from millstream.core.two_phase import AnySinkForm
 from millstream.core.wording import said
+from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.engine.run import JobRun
 from millstream.engine.supervisor import Supervisor
 from millstream.operators.endpoints import SinkOperator, SourceOperator
@@ -40,6 +41,10 @@ class Execution:
         """
         self._run.start()
         _unwaited.add(self._run)
+
+    def fail(self, error: BaseException) -> None:
+        """End the job with a failure. From any thread."""
+        self._run.fail(error)
 
     def cancel(self) -> None:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
@@ -88,8 +93,13 @@ class EmbeddedRunner:
         self._clock = clock or SystemClock()
         self._spawner = spawner or ThreadSpawner()
 
-    def prepare(self, program: Program, settings: EngineSettings) -> Execution:
-        """Return a job that is ready to run.
+    def prepare(
+        self,
+        program: Program,
+        settings: EngineSettings,
+        checkpointing: Checkpointing | None = None,
+    ) -> Execution:
+        """Return a job that is ready to run, restored if it goes on from a checkpoint.
 
         Raises:
             ConfigError: a source or a sink finds that it cannot run; nothing was started.
@@ -105,6 +115,7 @@ class EmbeddedRunner:
             clock=self._clock,
             spawner=self._spawner,
             states=MemoryStateBackend(self._clock),
+            checkpointing=checkpointing,
         )
         return Execution(run, Supervisor(run, settings, self._clock))
 
@@ -124,7 +135,7 @@ def _tell_unfinished() -> None:
             )
 
 
-def _validate(what: str, part: AnySource | AnySink) -> None:
+def _validate(what: str, part: AnySource | AnySinkForm) -> None:
     """Let it check the outside world; whatever it raises means that the job cannot run."""
     try:
         part.validate()

@@ -161,6 +161,14 @@ PROOFS: dict[str, Proof] = {
         lambda: explained(lambda s: s.map(str)),
         lambda: explained(lambda s: s.map(str), chaining=False),
     ),
+    "Job.checkpoint_interval": (
+        lambda: ms.Job("j").checkpoints,
+        lambda: ms.Job("j", checkpoint_interval="10s").checkpoints,
+    ),
+    "Job.checkpoints": (
+        lambda: ms.Job("j").checkpoints,
+        lambda: ms.Job("j", checkpoints=ms.CheckpointSettings(retention=2)).checkpoints,
+    ),
     "Job.engine": (batch_sizes, lambda: batch_sizes(chunk_size=1)),
     "Job.source.source": (
         lambda: source_explained("sequence", stop=1),

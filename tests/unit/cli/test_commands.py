@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 import millstream as ms
 from millstream.cli.commands import explain_job, run_job, show_version
 from millstream.core.errors import ConfigError, InconsistentError, InternalError, SinkError
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a run keeps its history in .millstream
 
 
 def job_of(function: Callable[[int], Any] = int, **options: Any) -> ms.Job:

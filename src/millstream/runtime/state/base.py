@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol  # Any: state is of any type
 
@@ -70,7 +70,7 @@ class StateSnapshot(Protocol):
 
 
 class BackendSnapshot(Protocol):
-    """All state of a backend as it was when the snapshot began."""
+    """The state of some operators as it was when the snapshot began."""
 
     @property
     def states(self) -> Sequence[StateSnapshot]:
@@ -103,11 +103,17 @@ class StateBackend(Protocol):
     def tick(self) -> None:
         """Read the clock; state with a time to live goes by that until the next time."""
 
-    def begin_snapshot(self) -> BackendSnapshot:
-        """Freeze all state as it is now, in less than 0.1 ms; to be called between chunks.
+    def descriptions(self) -> Sequence[StateDescription]:
+        """Return each state that operators have declared."""
+
+    def begin_snapshot(self, uids: Collection[str] | None = None) -> BackendSnapshot:
+        """Freeze state as it is now, in less than 0.1 ms; to be called between chunks.
+
+        Args:
+            uids: of which operators; None: of all. Tasks pass a barrier at different times.
 
         Raises:
-            InternalError: the last snapshot has not been merged.
+            InternalError: the last snapshot of one of them has not been merged.
         """
 
     def restore(self, stored: StateDescription, slices: Iterable[Slice]) -> None:

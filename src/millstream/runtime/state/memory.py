@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any  # state is of any type
 
@@ -49,7 +49,6 @@ class MemoryStateBackend:
         self._time = expiring.StateTime()
         self._tables: dict[tuple[str, str], StateTable] = {}
         self._declared: dict[tuple[str, str], StateDescriptor[Any]] = {}
-        self._snapshot: MemorySnapshot | None = None
         self.tick()
 
     def state(self, uid: str, declared: StateDescriptor[Any]) -> Any:
@@ -74,18 +73,23 @@ class MemoryStateBackend:
         """Read the clock; state with a time to live goes by that until the next time."""
         self._time.now_ms = self._clock.now_ms()
 
-    def begin_snapshot(self) -> MemorySnapshot:
-        """Freeze all state as it is now; between chunks."""
-        if self._snapshot is not None and not self._snapshot.merged:
+    def descriptions(self) -> list[StateDescription]:
+        """Return each state that operators have declared."""
+        return [table.description for table in self._tables.values()]
+
+    def begin_snapshot(self, uids: Collection[str] | None = None) -> MemorySnapshot:
+        """Freeze the state of some operators, or all, as it is now; between chunks."""
+        tables = [
+            table
+            for table in self._tables.values()
+            if uids is None or table.description.uid in uids
+        ]
+        if any(table.is_overlaid for table in tables):
             raise InternalError("a snapshot was begun before the last one was merged")
         self.tick()
-        self._snapshot = MemorySnapshot(
-            [
-                TableSnapshot(table, self._expires_ms(table.description))
-                for table in self._tables.values()
-            ]
+        return MemorySnapshot(
+            [TableSnapshot(table, self._expires_ms(table.description)) for table in tables]
         )
-        return self._snapshot
 
     def restore(self, stored: StateDescription, slices: Iterable[Slice]) -> None:
         """Fill a state with entries of a snapshot, before the job starts."""

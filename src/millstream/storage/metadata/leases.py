@@ -76,6 +76,12 @@ class Leases:
             raise _lost(lease, row)
         return _lease(row)
 
+    def current(self, job_id: int) -> Lease | None:
+        """Return the lease of a job as it stands, expired or not; None if nobody holds it."""
+        with self._database.read() as connection:
+            row = _row(connection, job_id)
+        return _lease(row) if row.owner else None
+
     def release(self, lease: Lease) -> bool:
         """Give the job back, and return whether it was still held. Its epoch is not used again."""
         with self._database.write() as connection:

@@ -1,0 +1,148 @@
+"""Keeps a job's checkpoints: the files in its checkpoint storage, the rows in its metadata."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any  # handles are of the sinks' own types
+
+import msgspec
+
+from millstream.core.job_graph import JobGraph
+from millstream.core.ports import Clock, FaultPoints
+from millstream.engine.checkpoint.journal import Summary
+from millstream.storage.checkpoints.base import (
+    CheckpointKind,
+    CheckpointMetadata,
+    CheckpointStorage,
+    PendingCheckpoint,
+)
+from millstream.storage.metadata.errors import MetadataUnavailableError
+from millstream.storage.metadata.records import (
+    CheckpointResult,
+    CheckpointStatus,
+    Lease,
+    NewCheckpoint,
+)
+from millstream.storage.metadata.store import MetadataStore
+
+_ATTEMPTS = 5  # to write the row of a checkpoint whose files are durable
+_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whose checkpoints they are.
+
+    Attributes:
+        graph: the job's.
+        execution_id: which execution makes them.
+        lease: what it is allowed by.
+        root: where the storage is, for people.
+        retention: how many are kept.
+    """
+
+    graph: JobGraph
+    execution_id: str
+    lease: Lease
+    root: str
+    retention: int
+
+
+class StoredJournal:
+    """Implements the engine's ``Journal``; called on the writer's thread."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        storage: CheckpointStorage,
+        owner: Ownership,
+        clock: Clock,
+        faults: FaultPoints,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._owner = owner
+        self._clock = clock
+        self._faults = faults
+
+    @property
+    def epoch(self) -> int:
+        """Return the lease's epoch."""
+        return self._owner.lease.epoch
+
+    @property
+    def first_id(self) -> int:
+        """Return the number of the next checkpoint of the job."""
+        return self._owner.lease.last_checkpoint_id + 1
+
+    def begin(self, checkpoint_id: int, *, final: bool) -> PendingCheckpoint:
+        """Begin a checkpoint: its row, then its folder."""
+        owner, graph = self._owner, self._owner.graph
+        self._store.checkpoints.begin(
+            owner.lease, NewCheckpoint(owner.execution_id, checkpoint_id, graph.mode)
+        )
+        return self._storage.begin(
+            CheckpointMetadata(
+                checkpoint_id=checkpoint_id,
+                kind=CheckpointKind.FINAL if final else CheckpointKind.CHECKPOINT,
+                job=graph.job,
+                execution_id=owner.execution_id,
+                lease_epoch=owner.lease.epoch,
+                created_ms=self._clock.now_ms(),
+                structure_fingerprint=graph.fingerprint,
+                state_fingerprint=graph.state_fingerprint,
+                code_fingerprint=graph.code_fingerprint,
+            )
+        )
+
+    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> None:
+        """Make it exist: first the files, durably, then the row."""
+        positions = {uid: {uid: text} for uid, text in summary.positions.items()}
+        completed = pending.complete(positions)
+        self._faults.reach("durable")
+        size_bytes = sum(each.size_bytes for each in completed.metadata.files.values())
+        result = CheckpointResult(
+            storage_path=f"{self._owner.root}/{completed.location}",
+            storage_size_bytes=size_bytes,
+            duration_ms=summary.duration_ms,
+            source_state=dict(summary.positions),
+            operator_state={uid: {"entries": n} for uid, n in summary.entries.items()},
+            sink_state={uid: _named(part) for uid, part in summary.sinks.items()},
+        )
+        self._write_row(checkpoint_id, result)
+        self._faults.reach("row")
+
+    def fail(self, checkpoint_id: int, reason: str) -> None:
+        """Note that it was given up."""
+        self._store.checkpoints.fail(self._owner.lease, checkpoint_id, reason)
+
+    def retain(self) -> None:
+        """Remove what is too old: rows first, as a row without its files is a failed recovery."""
+        job_id = self._owner.lease.job_id
+        rows = self._store.checkpoints.of_job(job_id, status=CheckpointStatus.SUCCESS)
+        ids = [row.checkpoint_id for row in rows if not row.savepoint]
+        kept, old = ids[: self._owner.retention], ids[self._owner.retention :]
+        if old:
+            self._store.checkpoints.delete(self._owner.lease, old)
+        for each in self._storage.checkpoints():
+            number = each.metadata.checkpoint_id
+            if number not in kept and kept and number < kept[0]:
+                self._storage.delete(each.location)
+
+    def _write_row(self, checkpoint_id: int, result: CheckpointResult) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._store.checkpoints.complete(self._owner.lease, checkpoint_id, result)
+            except MetadataUnavailableError:
+                if attempt == _ATTEMPTS:
+                    raise
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+
+def _named(part: Mapping[str, Any]) -> Any:
+    """Return what a sink has in the snapshot, as JSON."""
+    return msgspec.to_builtins(part)

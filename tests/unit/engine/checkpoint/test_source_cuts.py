@@ -1,0 +1,64 @@
+"""Where a barrier cuts a source's stream, and how the source goes on from there."""
+
+from __future__ import annotations
+
+import pytest
+
+from millstream.core.element import Barrier, Position
+from millstream.core.source import OverflowStrategy
+from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.source_cut import SourceCut
+from millstream.engine.source_driver import Packer
+from millstream.engine.source_head import CollectHead
+from tests.support.probe import Probe
+from tests.support.stepping import ManualClock
+
+
+@pytest.mark.parametrize("sizes", [[10], [3, 7], [1] * 10, [5, 5]])
+def test_what_was_emitted_before_is_left_out_however_the_source_cuts_now(sizes: list[int]) -> None:
+    packer = Packer("in", 0, ManualClock())
+    packer.go_on_from(Position(0, 4))
+    chunks, at = [], 0
+    for size in sizes:
+        chunks.append(packer.pack((list(range(at, at + size)), at + size)))
+        at += size
+    assert [value for chunk in chunks for value in chunk.values] == [4, 5, 6, 7, 8, 9]
+    assert packer.sent == 6
+    for chunk in chunks:  # a restart from any of these ends is right as well
+        assert chunk.end.base + chunk.end.records == max(4, chunk.end.base)
+        if chunk.values:
+            assert chunk.start.base + chunk.start.records == chunk.values[0]
+
+
+def test_records_that_nobody_asked_for_are_part_of_the_cut_and_come_first_after_it() -> None:
+    head = CollectHead(Dispatcher(ManualClock()), "in", OverflowStrategy.BUFFER, 10)
+    head.outlet.subscribe(Probe())
+    head.source_state = lambda: head.offered
+    head.collect_batch(["a", "b"])
+    cut = head.cut(Barrier(1))
+    assert cut == SourceCut(Position(2, 0), finished=False, backlog=("a", "b"))
+    assert SourceCut.from_value(cut.to_value()) == cut
+
+    dispatcher = Dispatcher(ManualClock())
+    again = CollectHead(dispatcher, "in", OverflowStrategy.BUFFER, 10)
+    again.restore(cut.backlog)
+    probe = Probe()
+    again.outlet.subscribe(probe)
+    again.collect("c")
+    probe.request(3)
+    dispatcher.run_until_idle()
+    assert probe.records == ["a", "b", "c"]
+
+
+def test_a_source_that_cannot_tell_its_state_does_not_hold_the_barrier_back() -> None:
+    head = CollectHead(Dispatcher(ManualClock()), "in", None)
+    probe = Probe()
+    head.outlet.subscribe(probe)
+
+    def broken() -> int:
+        raise ValueError("no state")
+
+    head.source_state = broken
+    with pytest.raises(ValueError, match="no state"):
+        head.cut(Barrier(1))
+    assert probe.controls == [Barrier(1)]
