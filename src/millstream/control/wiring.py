@@ -9,6 +9,7 @@ from millstream.api.job import Job
 from millstream.control.job_file import refuse_while_loading
 from millstream.control.planning import plan
 from millstream.core.errors import ConfigError
+from millstream.core.job_graph import Guarantee
 from millstream.core.job_result import JobResult
 from millstream.core.settings import CheckpointSettings
 from millstream.core.two_phase import TwoPhaseCommitSink
@@ -31,7 +32,11 @@ def prepare(job: Job) -> Execution:
     """
     refuse_while_loading()
     graph, definitions = plan(job), job.stream_graph.definitions()
-    if job.checkpoints != CheckpointSettings() or any(map(_is_transactional, definitions.values())):
+    if (
+        job.guarantee is not Guarantee.NONE
+        or job.checkpoints != CheckpointSettings()
+        or any(map(_is_transactional, definitions.values()))
+    ):
         raise ConfigError(
             f"job {job.name!r} makes checkpoints, so it needs a folder to keep them in: run it by "
             "`millstream run`, or by millstream.run(job, folder=…)"

@@ -26,7 +26,10 @@ class JobMode(StrEnum):
 
 
 class Guarantee(StrEnum):
-    """How often each record takes effect in the sinks when a run is killed and started again."""
+    """How often each record takes effect in the sinks when a run is killed and started again.
+
+    The least comes first.
+    """
 
     NONE = "none"
     AT_LEAST_ONCE = "at_least_once"
@@ -167,8 +170,8 @@ class JobGraph:
     mode: JobMode
     vertices: tuple[JobVertex, ...]
     edges: tuple[JobEdge, ...]
-    guarantee: Guarantee = Guarantee.NONE
-    guarantee_reason: str = "no checkpoints: a restart begins again"
+    guarantee: Guarantee
+    guarantee_reason: str
 
     def operators(self) -> Iterator[OperatorSpec]:
         """Yield every operator, task by task."""

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from millstream.core.errors import ConfigError, RecordError
 from millstream.core.function_kind import (
@@ -16,6 +16,7 @@ from millstream.core.function_kind import (
     is_generator,
     name_of,
 )
+from millstream.core.job_graph import Guarantee
 from millstream.core.method_check import check_method
 
 T = TypeVar("T")
@@ -36,6 +37,10 @@ class SinkContext:
 
 class _AnySink(ABC):
     """What the forms of a sink share."""
+
+    guarantee: ClassVar[Guarantee] = Guarantee.AT_LEAST_ONCE
+    """How often a record takes effect in it when a run is killed and another goes on. A sink of
+    your own that writes under a key, so that again is without effect, may say EXACTLY_ONCE."""
 
     def validate(self) -> None:
         """Check the outside world (a folder is there, a server answers) before anything runs.
@@ -166,9 +171,23 @@ def as_sink(sink: Any) -> AnySink:
     )
 
 
+def check_guarantee(sink: _AnySink) -> None:
+    """Refuse a guarantee that is none.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(sink.guarantee, Guarantee):
+        raise ConfigError(
+            f"{type(sink).__name__}.guarantee must be a Guarantee, such as "
+            f"Guarantee.EXACTLY_ONCE; got {sink.guarantee!r}"
+        )
+
+
 def _check_methods(sink: AnySink) -> None:
     """Refuse a method that the engine would call without awaiting it, or await in vain."""
     kind, form = type(sink).__name__, AsyncSink if isinstance(sink, AsyncSink) else Sink
+    check_guarantee(sink)
     for name in ("open", "invoke", "invoke_batch", "flush", "finish", "close"):
         method = getattr(sink, name)
         if form is Sink and is_async(method):

@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from millstream.core.errors import ConfigError, SinkError
 from millstream.core.function_kind import is_async
+from millstream.core.job_graph import Guarantee
 from millstream.core.method_check import check_method
-from millstream.core.sink import AnySink, Sink, SinkContext, _AnySink, as_sink
+from millstream.core.sink import AnySink, Sink, SinkContext, _AnySink, as_sink, check_guarantee
 
 T = TypeVar("T")
 TXN = TypeVar("TXN")
@@ -81,6 +82,8 @@ class TwoPhaseCommitSink(_AnySink, Generic[T, TXN]):
     A kill may come at any of these points. What was pre-committed must then still be there, for
     ``recover_and_commit`` in another process.
     """
+
+    guarantee = Guarantee.EXACTLY_ONCE
 
     def open(self, ctx: SinkContext) -> None:
         """Acquire what the sink needs. What earlier runs have staged must stay as it is."""
@@ -164,6 +167,8 @@ class StatefulSink(Sink[T]):
     a record before it, on a sink that was restored and whose result has already appeared.
     """
 
+    guarantee = Guarantee.EXACTLY_ONCE
+
     @abstractmethod
     def snapshot_state(self) -> Any:
         """Return how far the result is; of the same types as a ``Handle``.
@@ -208,6 +213,7 @@ def check_methods(sink: TwoPhaseCommitSink[Any, Any] | StatefulSink[Any]) -> Non
     Raises:
         ConfigError: with what to do.
     """
+    check_guarantee(sink)
     two_phase = isinstance(sink, TwoPhaseCommitSink)
     form: type = TwoPhaseCommitSink if two_phase else StatefulSink
     for name in _TWO_PHASE if two_phase else _STATEFUL:

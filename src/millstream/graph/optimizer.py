@@ -9,6 +9,7 @@ from millstream.core.job_graph import (
     OperatorKind,
     Partitioning,
 )
+from millstream.graph.delivery import end_to_end
 from millstream.graph.stream_graph import StreamEdge, StreamGraph, StreamNode
 
 
@@ -53,7 +54,7 @@ def optimize(graph: StreamGraph) -> JobGraph:
         for edge in node.inputs
         if (node.id, edge) in reasons
     )
-    return JobGraph(graph.job, graph.mode, vertices, edges)
+    return JobGraph(graph.job, graph.mode, vertices, edges, *end_to_end(graph))
 
 
 def chain_break(graph: StreamGraph, node: StreamNode, edge: StreamEdge) -> str | None:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from millstream.core.delivery import Delivery
 from millstream.core.expression import Expr
 from millstream.core.function_ref import function_ref
 from millstream.core.job_graph import Access, FunctionRef, OperatorKind, OperatorSpec, StateSpec
@@ -37,6 +38,10 @@ class OperatorDefinition(ABC):
     def options(self) -> Mapping[str, Any]:
         """Return what else was said, as plain values."""
         return {}
+
+    def delivery(self) -> Delivery | None:
+        """Return how often records take effect, if it is an end of the stream."""
+        return None
 
     def spec(self, operator_id: str, uid: str | None, defined_at: str) -> OperatorSpec:
         """Return the description that goes into a JobGraph."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from millstream.core.delivery import Delivery, sink_delivery, source_delivery
 from millstream.core.job_graph import Access, OperatorKind
 from millstream.core.source import AnySource, OverflowStrategy
 from millstream.core.two_phase import AnySinkForm
@@ -48,6 +49,10 @@ class SourceOperator(OperatorDefinition):
             **push,
         }
 
+    def delivery(self) -> Delivery:
+        """Return whether the source can go on from a position."""
+        return source_delivery(self.source, self.overflow)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SinkOperator(OperatorDefinition):
@@ -67,6 +72,10 @@ class SinkOperator(OperatorDefinition):
     def options(self) -> Mapping[str, Any]:
         """Return the sink's own description."""
         return dict(self.sink.describe())
+
+    def delivery(self) -> Delivery:
+        """Return whether the sink shows a record once."""
+        return sink_delivery(self.sink)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,8 @@ GRAPH = JobGraph(
     JobMode.STREAMING,
     (JobVertex("numbers", (SOURCE, MAP)), JobVertex("sum", (SUM,))),
     (JobEdge("numbers", "map-1", "sum", "sum", "because", partitioning=Partitioning.HASH),),
+    Guarantee.NONE,
+    "so it is",
 )
 
 
@@ -59,11 +61,6 @@ def unchained() -> JobGraph:
 def test_vertex_is_named_by_its_chain() -> None:
     assert [vertex.name for vertex in GRAPH.vertices] == ["[numbers+map-1]", "[sum]"]
     assert list(GRAPH.operators()) == [SOURCE, MAP, SUM]
-
-
-def test_a_graph_promises_nothing_until_someone_says_so() -> None:
-    assert GRAPH.guarantee is Guarantee.NONE
-    assert "restart begins again" in GRAPH.guarantee_reason
 
 
 @pytest.mark.parametrize(
@@ -143,6 +140,8 @@ def branches(left: str, right: str) -> JobGraph:
             JobEdge("map-1", "map-1", left, left, ""),
             JobEdge("map-2", "map-2", right, right, ""),
         ),
+        Guarantee.NONE,
+        "so it is",
     )
 
 

@@ -24,7 +24,8 @@ revenue (STREAMING): 6 operators, 3 tasks
 
     [source+map+filter] → key_by → [window+sink]
 
-  delivery   none: no checkpoints: a restart begins again
+  delivery   at_least_once: sink 'sink' shows records as they come, and again those behind the last
+             checkpoint
   structure  c330bf7ef69de582  (operators, edges, keys, states)
   state      81e7bf3d5f5a27df  (what saved state must fit)
   code       CODE_FINGERPRINT  (shown, but no bar to a resume)
