@@ -81,7 +81,7 @@ class AggregateBy(RowOperator):
         table, get = loop.fresh("table"), loop.fresh("get")
         loop.prologue(f"{table} = {loop.bind(state)}.table")
         loop.prologue(f"{get} = {table}.get")
-        operands = self._write_operands(loop)
+        operands = self._write_operands(loop, state)
         if self._is_bare:
             self._write_bare(loop, operands[0], f"{table}[{key}]", f"{get}({key}, 0)")
             return
@@ -129,7 +129,7 @@ class AggregateBy(RowOperator):
         lone = self.aggregates.get("")
         return lone is not None and self.emit == "each" and lone.kind in ("count", "sum")
 
-    def _write_operands(self, loop: Loop) -> list[str | None]:
+    def _write_operands(self, loop: Loop, state: Table) -> list[str | None]:
         """Compute each different operand once; return the variable of each aggregate's."""
         variables: dict[str, str] = {}
         operands: list[str | None] = []
@@ -141,6 +141,7 @@ class AggregateBy(RowOperator):
             if text not in variables:
                 variables[text] = loop.fresh("x")
                 loop.expression(each.operand, variables[text])
+                loop.check_write(state, variables[text])
             operands.append(variables[text])
         return operands
 

@@ -16,7 +16,7 @@ from millstream.core.expression import Expr
 from millstream.core.expression_code import NameSpace, render, render_condition
 from millstream.core.expression_value import is_mapping
 from millstream.core.key import check_key
-from millstream.runtime.state.base import StateBackend
+from millstream.runtime.state.base import StateBackend, Table
 
 AccessKind = Literal["item", "attribute"]
 _BREATH = 8192  # results of a flat_map after which the engine looks at its inbox
@@ -112,6 +112,13 @@ class Loop:
     def line(self, code: str) -> None:
         """Add a line at the current depth."""
         self._lines.append((self._depth, code, self.operator))
+
+    def check_write(self, state: Table, name: str) -> None:
+        """Let a variable's value be refused, if snapshots of a state could not keep it."""
+        if state.check is not None:
+            last, check = self.fresh("last"), self.bind(state.check)
+            self.prologue(f"{last} = None")
+            self.line(f"if type({name}) is not {last}: {last} = {check}({name})")
 
     def prologue(self, code: str) -> None:
         """Add a line that runs once per call, before the loop."""

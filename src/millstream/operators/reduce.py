@@ -46,16 +46,17 @@ class Reduce(RowOperator):
     def write(self, loop: Loop) -> None:
         """Write ``table[k] = v = function(table.get(k), v)``."""
         key, record = self.key_by.write_key(loop), loop.value()
-        state = loop.bind(loop.states.state_table(str(loop.uid), self.states()[0]))
+        state = loop.states.state_table(str(loop.uid), self.states()[0])
         table, get = loop.fresh("table"), loop.fresh("get")
-        loop.prologue(f"{table} = {state}.table")
+        loop.prologue(f"{table} = {loop.bind(state)}.table")
         loop.prologue(f"{get} = {table}.get")
         function = loop.bind(self.function)
         if self.initial is MISSING:
             missing = loop.bind(MISSING)
             loop.line(f"a = {get}({key}, {missing})")
             loop.line(f"if a is not {missing}: {record} = {function}(a, {record})")
-            loop.line(f"{table}[{key}] = {record}")
         else:
             initial = loop.bind(self.initial)
-            loop.line(f"{table}[{key}] = {record} = {function}({get}({key}, {initial}), {record})")
+            loop.line(f"{record} = {function}({get}({key}, {initial}), {record})")
+        loop.check_write(state, record)
+        loop.line(f"{table}[{key}] = {record}")

@@ -114,7 +114,7 @@ class EmbeddedRunner:
             settings,
             clock=self._clock,
             spawner=self._spawner,
-            states=MemoryStateBackend(self._clock),
+            states=MemoryStateBackend(self._clock, kept=checkpointing is not None),
             checkpointing=checkpointing,
         )
         return Execution(run, Supervisor(run, settings, self._clock))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -158,10 +158,10 @@ def test_what_is_asked_for_needs_a_folder() -> None:
 
 def test_a_guarantee_of_another_type_is_refused() -> None:
     class Wrong(Shown):
-        guarantee: Any = "exactly_once"
+        guarantee: ClassVar[Any] = "exactly_once"
 
     class WrongToo(Unfenced):
-        guarantee: Any = True
+        guarantee: ClassVar[Any] = True
 
     for sink in (Wrong(), WrongToo()):
         with pytest.raises(ConfigError, match=r"\.guarantee must be a Guarantee, such as"):

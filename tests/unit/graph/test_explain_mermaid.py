@@ -20,8 +20,10 @@ from tests.unit.graph.example_graphs import (
 ARCHITECTURE = """\
 flowchart LR
   about["revenue (STREAMING)#58; 6<br/>operators, 3 tasks<br/>#91;source+map+filter#93; →<br/>\
-key_by → #91;window+sink#93;<br/>delivery at_least_once#58;<br/>sink #39;sink#39; shows records<br/>\
-as they come, and again<br/>those behind the last<br/>checkpoint<br/>structure c330bf7ef69de582<br/>(operators, edges, keys,<br/>states)<br/>\
+key_by → #91;window+sink#93;<br/>delivery at_least_once#58;<br/>\
+sink #39;sink#39; shows records<br/>\
+as they come, and again<br/>those behind the last<br/>checkpoint<br/>\
+structure c330bf7ef69de582<br/>(operators, edges, keys,<br/>states)<br/>\
 state 81e7bf3d5f5a27df<br/>(what saved state must<br/>fit)<br/>\
 code CODE_FINGERPRINT<br/>(shown, but no bar to a<br/>resume)<br/>one loop at parallelism 1#58;\
 <br/>tasks 1, 2, 3<br/>call#58; a Python call per<br/>record<br/>\

@@ -12,7 +12,6 @@ from millstream.runtime.snapshot.codec import Codec
 from millstream.runtime.snapshot.state_file import StateFileWriter, StateHeader
 from millstream.runtime.snapshot.type_description import (
     TypeDescription,
-    declared_classes,
     describe,
 )
 from millstream.runtime.state.base import StateDescription
@@ -53,9 +52,8 @@ def state_form(job: str, state: StateDescription) -> StateForm:
         type=TypeDescription(state.type) if own_word else describe(state.type),
         state_version=state.version,
     )
-    classes = [] if own_word else declared_classes(state.type)
     name = f"state/{quote(state.uid, safe='')}/{quote(state.name, safe='')}"
-    return StateForm(name, header, Codec(classes))
+    return StateForm(name, header, Codec(state.classes()))
 
 
 def described(header: StateHeader) -> StateDescription:

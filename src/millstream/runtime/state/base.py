@@ -11,6 +11,8 @@ from typing import Any, Protocol  # Any: state is of any type
 
 from millstream.core.job_graph import StateSpec
 from millstream.core.state_descriptor import StateDescriptor
+from millstream.runtime.snapshot.type_description import declared_classes
+from millstream.runtime.snapshot.write_check import WriteCheck
 
 Slice = tuple[Sequence[Any], Sequence[Any]]
 """Some entries of a state, as parallel keys and values: what a state file is written from."""
@@ -38,15 +40,21 @@ class StateDescription:
     version: int = 1
     ttl: bool = False
 
+    def classes(self) -> list[type]:
+        """Return the classes that the declared type names; an operator's own word names none."""
+        return [] if isinstance(self.type, str) else declared_classes(self.type)
+
 
 class Table(Protocol):
     """The values of one state by key, as a loop works on them: ``get``, ``[…] =``, ``items``.
 
     Attributes:
         table: to be looked up once per chunk: it may be another one in the next.
+        check: what refuses a value that no snapshot can keep; None: there are none.
     """
 
     table: dict[Any, Any]
+    check: WriteCheck | None
 
 
 class StateSnapshot(Protocol):

@@ -17,6 +17,7 @@ from millstream.core.state import (
     ValueStateDescriptor,
 )
 from millstream.core.state_descriptor import StateDescriptor
+from millstream.runtime.snapshot.write_check import WriteCheck
 from millstream.runtime.state.overlay import MISSING
 
 D = TypeVar("D", bound=StateDescriptor[Any])
@@ -39,9 +40,10 @@ class LiveState(Generic[D]):
         key: whose state it is at the moment.
     """
 
-    __slots__ = ("_table", "key")
+    __slots__ = ("_check", "_table", "key")
 
     def __init__(self, declared: D) -> None:
+        self._check: WriteCheck | None
         self._table: dict[Any, Any]
         self.key: Hashable = NoKey() if declared.keyed else None
 
@@ -68,6 +70,8 @@ class LiveValueState(LiveState[ValueStateDescriptor[Any]]):
 
     def update(self, value: Any) -> None:
         """Set the current key's value."""
+        if self._check is not None:
+            self._check(value)
         self._table[self.key] = value
 
 
@@ -82,6 +86,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
 
     def add(self, value: Any) -> None:
         """Append one element."""
+        if self._check is not None:
+            self._check(value)
         values = self._table.get(self.key)
         if values is None:
             self._table[self.key] = [value]
@@ -91,6 +97,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
     def add_all(self, values: Iterable[Any]) -> None:
         """Append elements."""
         more = list(values)
+        if self._check is not None:
+            self._check(more)
         before = self._table.get(self.key)
         if before is not None:
             before.extend(more)
@@ -100,6 +108,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
     def update(self, values: Iterable[Any]) -> None:
         """Put these elements in place of all there are."""
         values = list(values)
+        if self._check is not None:
+            self._check(values)
         if values:
             self._table[self.key] = values
         else:
@@ -118,6 +128,8 @@ class LiveMapState(LiveState[StateDescriptor[Any]]):
 
     def put(self, key: Any, value: Any) -> None:
         """Set a value."""
+        if self._check is not None:
+            self._check((key, value))
         entries = self._table.get(self.key)
         if entries is None:
             self._table[self.key] = {key: value}
@@ -170,7 +182,11 @@ class LiveReducingState(LiveState[ReducingStateDescriptor[Any]]):
     def add(self, value: Any) -> None:
         """Reduce a value into what there is."""
         before = self._table.get(self.key, MISSING)
-        self._table[self.key] = value if before is MISSING else self._function(before, value)
+        if before is not MISSING:
+            value = self._function(before, value)
+        if self._check is not None:
+            self._check(value)
+        self._table[self.key] = value
 
     def get(self) -> Any:
         """Return the reduced value, or None."""
@@ -191,7 +207,10 @@ class LiveAggregatingState(LiveState[AggregatingStateDescriptor[Any, Any]]):
         before = self._table.get(self.key, MISSING)
         if before is MISSING:
             before = self._function.create_accumulator()
-        self._table[self.key] = added(self._function, value, before)
+        accumulator = added(self._function, value, before)
+        if self._check is not None:
+            self._check(accumulator)
+        self._table[self.key] = accumulator
 
     def get(self) -> Any:
         """Return the accumulator's result, or None."""

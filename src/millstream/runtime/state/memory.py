@@ -10,6 +10,8 @@ from millstream.core.errors import ConfigError, InternalError
 from millstream.core.job_graph import StateSpec
 from millstream.core.ports import Clock, SystemClock
 from millstream.core.state_descriptor import StateDescriptor
+from millstream.runtime.snapshot.codec import Codec
+from millstream.runtime.snapshot.write_check import WriteCheck
 from millstream.runtime.state import expiring_states as expiring
 from millstream.runtime.state import live_states as live
 from millstream.runtime.state.base import Slice, StateDescription
@@ -40,10 +42,18 @@ class MemoryStateBackend:
 
     Args:
         clock: by which state expires.
+        kept: there will be snapshots, so a value that none can keep is refused when it is written.
         large_overlay: entries that a state's overlay has at most, about.
     """
 
-    def __init__(self, clock: Clock | None = None, *, large_overlay: int = LARGE_OVERLAY) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        kept: bool = False,
+        large_overlay: int = LARGE_OVERLAY,
+    ) -> None:
+        self._kept = kept
         self._clock = clock or SystemClock()
         self._large_overlay = large_overlay
         self._time = expiring.StateTime()
@@ -112,7 +122,10 @@ class MemoryStateBackend:
 
     def _table(self, description: StateDescription) -> StateTable:
         key = (description.uid, description.name)
-        table = self._tables.setdefault(key, StateTable(description, self._large_overlay))
+        table = self._tables.get(key)
+        if table is None:
+            check = _write_check(description) if self._kept else None
+            table = self._tables[key] = StateTable(description, check, self._large_overlay)
         if table.description != description:
             raise InternalError(f"{description} is declared as {table.description} as well")
         return table
@@ -225,3 +238,7 @@ class MemorySnapshot:
         """Hand out nothing more; ``merge`` is still needed."""
         for state in self.states:
             state.discard()
+
+
+def _write_check(description: StateDescription) -> WriteCheck:
+    return WriteCheck(Codec(description.classes()), description.name)

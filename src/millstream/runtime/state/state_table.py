@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from itertools import islice
 from typing import Any, Protocol  # Any: state is of any type
 
+from millstream.runtime.snapshot.write_check import WriteCheck
 from millstream.runtime.state.base import StateDescription
 from millstream.runtime.state.overlay import DELETED, Overlay
 
@@ -17,6 +18,7 @@ LARGE_OVERLAY = 150_000
 class Reader(Protocol):
     """A live state, which has to know the dict that stands for the table now."""
 
+    _check: WriteCheck | None
     _table: dict[Any, Any]
 
 
@@ -28,6 +30,7 @@ class StateTable:
 
     Args:
         description: whose state it is.
+        check: what refuses a value that no snapshot can keep; None: there are none.
         large_overlay: entries past which an overlay is set aside.
     """
 
@@ -38,12 +41,19 @@ class StateTable:
         "_older",
         "_readers",
         "_seen",
+        "check",
         "description",
         "table",
     )
 
-    def __init__(self, description: StateDescription, large_overlay: int = LARGE_OVERLAY) -> None:
+    def __init__(
+        self,
+        description: StateDescription,
+        check: WriteCheck | None = None,
+        large_overlay: int = LARGE_OVERLAY,
+    ) -> None:
         self.description = description
+        self.check = check
         self._large_overlay = large_overlay
         self.table: dict[Any, Any] = {}
         self._base = self.table
@@ -54,6 +64,7 @@ class StateTable:
 
     def attach(self, reader: Reader) -> None:
         """Keep a live state's ``_table`` the one that is valid."""
+        reader._check = self.check
         reader._table = self.table  # its own dict would cost each access a look-up
         self._readers.append(reader)
 

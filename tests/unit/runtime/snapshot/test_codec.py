@@ -169,11 +169,16 @@ del half_set.price
 def test_what_would_not_come_back_is_refused_with_its_type_and_place(
     value: Any, path: str, type_name: str
 ) -> None:
-    for attempt in (CODEC.encode, CODEC.check, WriteCheck(CODEC), lambda v: through_a_slice([v])):
+    for attempt in (
+        CODEC.encode,
+        CODEC.check,
+        WriteCheck(CODEC, "seen"),
+        lambda v: through_a_slice([v]),
+    ):
         with pytest.raises(StateEncodeError, match="cannot be kept in state") as caught:
             attempt(value)
         assert (caught.value.path, caught.value.type_name) == (path, type_name)
-        assert str(caught.value).startswith(f"{path} is ")
+        assert str(caught.value).removeprefix("state 'seen': ").startswith(f"{path} is ")
 
 
 def test_subclasses_of_numbers_and_texts_are_refused() -> None:
@@ -347,7 +352,7 @@ def test_foreign_bytes_are_an_error_of_saved_state() -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_what_can_be_encoded_passes_the_check_each_time(name: str) -> None:
-    check = WriteCheck(CODEC)
+    check = WriteCheck(CODEC, "seen")
     check(VALUES[name])
     check(VALUES[name])
 
@@ -370,7 +375,7 @@ def test_what_can_be_encoded_passes_the_check_each_time(name: str) -> None:
     ],
 )
 def test_the_check_refuses_a_bad_value_after_fine_ones_of_its_type(fine: Any, bad: Any) -> None:
-    check = WriteCheck(CODEC)
+    check = WriteCheck(CODEC, "seen")
     check(fine)
     check(fine)
     with pytest.raises(StateEncodeError):
