@@ -22,6 +22,14 @@ class CollectionSource(BatchSource[T]):
         self.records = records
         self.batch_size = batch_size
 
+    def validate_position(self, position: Any) -> None:
+        """Check that the index is one of these records, or just behind them.
+
+        Raises:
+            ConfigError: it was saved with other records.
+        """
+        self._checked(position)
+
     def read(self, position: Any) -> Iterator[SourceBatch[T]]:
         """Yield slices; the sequence is not copied, so leave it alone while the run goes on.
 

@@ -62,6 +62,16 @@ class CsvSource(BatchSource[T]):
             reader.open()
             self._read_header(reader)
 
+    def validate_position(self, position: Any) -> None:
+        """Check that a line of this file begins there.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        with closing(self._new_reader()) as reader:
+            reader.open()
+            reader.check_position(position)
+
     def open(self) -> None:
         """Open the file."""
         self._reader = self._new_reader()

@@ -42,6 +42,14 @@ class DatagenSource(BatchSource[T]):
         """Return a copy that is cancelled by itself: a run may be cancelled before it opens."""
         return DatagenSource(self.function, self.count, self.rate, self.seed)
 
+    def validate_position(self, position: Any) -> None:
+        """Check that it is the number of a record.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        self._checked(position)
+
     def read(self, position: Any) -> Iterator[SourceBatch[T]]:
         """Yield lists of records; with a rate, what is due about every millisecond.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -45,6 +46,16 @@ class JsonlSource(BatchSource[T]):
             ConfigError: it is not.
         """
         check_readable(self.path, "jsonl source")
+
+    def validate_position(self, position: Any) -> None:
+        """Check that a line of this file begins there.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        with closing(BlockReader(self.path, "jsonl source")) as reader:
+            reader.open()
+            reader.check_position(position)
 
     def open(self) -> None:
         """Open the file."""

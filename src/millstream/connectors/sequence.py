@@ -30,6 +30,14 @@ class SequenceSource(BatchSource[int]):
         """Return a copy that is cancelled by itself: a run may be cancelled before it opens."""
         return SequenceSource(self.start, self.stop, self.step, self.rate)
 
+    def validate_position(self, position: Any) -> None:
+        """Check that the number is in this sequence.
+
+        Raises:
+            ConfigError: it was saved with other options.
+        """
+        self._checked(position)
+
     def read(self, position: Any) -> Iterator[SourceBatch[int]]:
         """Yield ranges; with a rate, what is due about every millisecond.
 

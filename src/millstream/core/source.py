@@ -101,6 +101,16 @@ class _AnySource(ABC):
             ConfigError: with what to do.
         """
 
+    def validate_position(self, position: Any) -> None:
+        """Check that the source still has what follows a saved position, before anything runs.
+
+        Called in a run that goes on from a checkpoint, after ``validate`` and before ``open``; of a
+        ``Source`` with what ``snapshot_state`` returned.
+
+        Raises:
+            ConfigError: with what to do.
+        """
+
     def describe(self) -> Mapping[str, Any]:
         """Return the options to show in plans and fingerprints; never a secret."""
         return {}
@@ -205,7 +215,7 @@ class _AsyncGeneratorSource(AsyncBatchSource[T]):
 _FORMS: tuple[type, ...] = (Source, BatchSource, AsyncBatchSource)
 _METHODS = (
     "run", "read", "open", "close", "cancel", "snapshot_state", "restore_state",
-    "validate", "describe",
+    "validate", "validate_position", "describe",
 )  # fmt: skip
 _INSTEAD = {
     "run": "derive from BatchSource and yield (records, position) from read, or emit each record "
@@ -261,7 +271,11 @@ def _check_methods(source: AnySource) -> None:
         if not hasattr(form, name):
             continue
         method = getattr(source, name)
-        awaited = form is AsyncBatchSource and name not in ("validate", "describe")
+        awaited = form is AsyncBatchSource and name not in (
+            "validate",
+            "validate_position",
+            "describe",
+        )
         if not awaited and is_async(method):
             raise ConfigError(
                 f"{kind}.{name} is 'async def', but nothing would await it; derive from "

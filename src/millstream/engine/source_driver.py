@@ -12,6 +12,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.errors import CancelledError, SourceError
 from millstream.core.ports import Clock
 from millstream.core.source import AsyncBatchSource, BatchSource, Source
+from millstream.core.validation import validate
 from millstream.core.weight import Scale
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
@@ -71,6 +72,21 @@ class Packer:
         self.sent += len(records)
         weight = self._scale.weigh(records)
         return Chunk(records, self._uid, begin, self._begin, self._clock.now_ms(), weight=weight)
+
+    def check_end(self) -> None:
+        """Refuse an end before all is left out that was emitted in an earlier run.
+
+        Raises:
+            SourceError: the source has changed since.
+        """
+        self.check_last()
+        if self._begin.records:
+            raise SourceError(
+                f"source {self._uid!r} ended {self._begin.records:,} records before the saved "
+                "position that it was to go on from: it no longer has what was read before; put "
+                "it back, or begin anew with --fresh",
+                operator_uid=self._uid,
+            )
 
     def check_last(self) -> None:
         """Refuse a source that changed a list after it was yielded: the engine reads it later.
@@ -134,7 +150,9 @@ class BatchDriver:
         return self._packer.sent
 
     def restore(self, position: Position) -> None:
-        """Have the source go on from a position; before the run."""
+        """Have the source go on from a position, if it can; before the run."""
+        if position.base is not None:  # else it had not begun
+            validate(f"source {self.uid!r}", self._source.validate_position, position.base)
         self._start = position.base
         self._packer.go_on_from(position)
 
@@ -171,7 +189,7 @@ class BatchDriver:
                 post((on_chunk, chunk))
                 if self._stopping:
                     return False
-            packer.check_last()
+            packer.check_end()
         finally:
             close = getattr(batches, "close", None)
             if close is not None:
@@ -197,8 +215,9 @@ class RunDriver:
         self._head.source_state = self._source.snapshot_state
 
     def restore(self, position: Position) -> None:
-        """Have the source go on from its state; before the run."""
-        self._source.restore_state(position.base)
+        """Have the source go on from its state, if it can; before the run."""
+        for accept in (self._source.validate_position, self._source.restore_state):
+            validate(f"source {self.uid!r}", accept, position.base)
 
     def cancel(self) -> None:
         """Make the thread end soon. From the engine thread."""
@@ -244,7 +263,9 @@ class AsyncDriver:
         return self._packer.sent
 
     def restore(self, position: Position) -> None:
-        """Have the source go on from a position; before the run."""
+        """Have the source go on from a position, if it can; before the run."""
+        if position.base is not None:  # else it had not begun
+            validate(f"source {self.uid!r}", self._source.validate_position, position.base)
         self._start = position.base
         self._packer.go_on_from(position)
 
@@ -275,7 +296,7 @@ class AsyncDriver:
             chunk = self._packer.pack(batch)
             self._credit -= chunk.cost
             self._dispatcher.post(self.head.on_chunk, chunk)
-        self._packer.check_last()
+        self._packer.check_end()
 
     def _add_credit(self, records: int) -> None:
         self._credit += records

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import atexit
-from pathlib import Path
 from weakref import WeakSet
 
-from millstream.core.errors import ConfigError, MillstreamError
 from millstream.core.job_result import JobResult
 from millstream.core.log import warning
 from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
 from millstream.core.settings import EngineSettings
-from millstream.core.source import AnySource
-from millstream.core.two_phase import AnySinkForm
-from millstream.core.wording import said
+from millstream.core.validation import validate
 from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.engine.run import JobRun
 from millstream.engine.supervisor import Supervisor
@@ -106,9 +102,9 @@ class EmbeddedRunner:
         """
         for uid, definition in program.definitions.items():
             if isinstance(definition, SourceOperator):
-                _validate(f"source {uid!r}", definition.source)
+                validate(f"source {uid!r}", definition.source.validate)
             elif isinstance(definition, SinkOperator):
-                _validate(f"sink {uid!r}", definition.sink)
+                validate(f"sink {uid!r}", definition.sink.validate)
         run = JobRun(
             program,
             settings,
@@ -133,18 +129,3 @@ def _tell_unfinished() -> None:
                 job=run.graph.job,
                 reason="the process ended before the job; call wait() on what ms.start() returns",
             )
-
-
-def _validate(what: str, part: AnySource | AnySinkForm) -> None:
-    """Let it check the outside world; whatever it raises means that the job cannot run."""
-    try:
-        part.validate()
-    except MillstreamError:
-        raise
-    except Exception as error:  # the user may raise anything
-        here = error.__traceback__
-        trace = here.tb_next if here and here.tb_next else here  # its own line, not ours
-        at = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
-        raise ConfigError(
-            f"{what} cannot run: {type(part).__name__}.validate failed at {at}: {said(error)}"
-        ) from error

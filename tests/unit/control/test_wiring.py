@@ -11,7 +11,6 @@ import pytest
 import millstream as ms
 from millstream.control.wiring import plan
 from millstream.core.errors import ConfigError, OperatorError
-from millstream.core.job_graph import Guarantee
 
 
 def job_of(records: list[int], **options: Any) -> tuple[ms.Job, list[int]]:
@@ -44,7 +43,6 @@ def test_a_plan_is_a_description_that_is_equal_each_time() -> None:
     job, results = job_of([1])
     graph = plan(job)
     assert graph == plan(job)
-    assert graph.guarantee is Guarantee.NONE
     assert [spec.id for spec in graph.operators()] == ["in", "double", "out"]
     assert results == []
 
