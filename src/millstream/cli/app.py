@@ -31,6 +31,10 @@ _Folder = Annotated[
 ]
 _Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew.")]
+_SkipDamaged = Annotated[
+    bool,
+    typer.Option("--skip-damaged", help="Go on from an older one where the last is damaged."),
+]
 _OPTIONS = {
     "no_args_is_help": True,
     "add_completion": False,
@@ -49,9 +53,10 @@ def command() -> None:
         folder: _Folder = None,
         resume: _Resume = False,
         fresh: _Fresh = False,
+        skip_damaged: _SkipDamaged = False,
     ) -> None:
         """Run a job to its end; what was killed goes on from its last checkpoint."""
-        run_job(lambda: load_job(job), RunChoices(folder, resume, fresh))
+        run_job(lambda: load_job(job), RunChoices(folder, resume, fresh, skip_damaged))
 
     @app.command()
     def explain(job: _JobArgument, format: _Format = "text") -> None:
@@ -98,9 +103,14 @@ def main(job: Job) -> None:
     app = typer.Typer(help=f"The job {job.name!r}.", **_OPTIONS)  # type: ignore[arg-type]
 
     @app.command()
-    def run(folder: _Folder = None, resume: _Resume = False, fresh: _Fresh = False) -> None:
+    def run(
+        folder: _Folder = None,
+        resume: _Resume = False,
+        fresh: _Fresh = False,
+        skip_damaged: _SkipDamaged = False,
+    ) -> None:
         """Run the job to its end; what was killed goes on from its last checkpoint."""
-        run_job(lambda: job, RunChoices(folder, resume, fresh))
+        run_job(lambda: job, RunChoices(folder, resume, fresh, skip_damaged))
 
     @app.command()
     def explain(format: _Format = "text") -> None:

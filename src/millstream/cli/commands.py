@@ -42,6 +42,7 @@ class RunChoices:
     folder: str | None = None
     resume: bool = False
     fresh: bool = False
+    skip_damaged: bool = False
 
     @property
     def resumes(self) -> bool | None:
@@ -62,7 +63,9 @@ def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
     try:
         with _users_errors_shown():
             job = load()
-            execution = prepare_in_folder(job, choices.folder, choices.resumes)
+            execution = prepare_in_folder(
+                job, choices.folder, choices.resumes, skip_damaged=choices.skip_damaged
+            )
         if execution.resumed_from is not None:
             say(f"{job.name}: goes on from checkpoint {execution.resumed_from}")
         result = execution.wait()

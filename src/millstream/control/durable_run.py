@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from millstream.api.job import Job
@@ -16,7 +16,7 @@ from millstream.control.job_folder import job_folder
 from millstream.control.job_state import check_move
 from millstream.control.lease_keeper import LEASE_S, LeaseKeeper
 from millstream.control.planning import plan
-from millstream.core.errors import ConfigError
+from millstream.control.resuming import restored_from, to_resume
 from millstream.core.job_graph import JobGraph
 from millstream.core.job_result import JobResult
 from millstream.core.job_status import JobStatus
@@ -33,6 +33,7 @@ from millstream.core.wording import said
 from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.operators.program import Program
 from millstream.runners.embedded import EmbeddedRunner, Execution
+from millstream.storage.checkpoints.base import StoredCheckpoint
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from millstream.storage.checkpoints.names import safe_name
 from millstream.storage.metadata.errors import (
@@ -41,8 +42,6 @@ from millstream.storage.metadata.errors import (
     MetadataUnavailableError,
 )
 from millstream.storage.metadata.records import (
-    CheckpointRecord,
-    CheckpointStatus,
     JobDefinition,
     JobRecord,
     Lease,
@@ -59,11 +58,13 @@ class RunOptions:
         folder: the job's; None: ``.millstream/<job>``.
         resume: True: go on from the last checkpoint; False: begin anew; None: go on if the last
             execution did not end COMPLETED and there is a checkpoint of it.
+        skip_damaged: go on from an older checkpoint where the last one is damaged.
         faults: where a test makes the run fail.
     """
 
     folder: str | Path | None = None
     resume: bool | None = None
+    skip_damaged: bool = False
     faults: FaultPoints = NO_FAULTS
 
 
@@ -217,9 +218,9 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         root = folder if job.checkpoints.folder is None else Path(job.checkpoints.folder)
         storage = LocalCheckpointStorage(root / "checkpoints", job.name)
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
-        last = _to_resume(store, known, options.resume)
+        candidates = to_resume(store, known, options.resume)
         execution_id = f"job-{known.id}-run-{lease.epoch}"
-        how = "anew" if last is None else f"from checkpoint {last.checkpoint_id}"
+        how = f"from checkpoint {candidates[0].checkpoint_id}" if candidates else "anew"
         store.executions.create(known, execution_id, reason=f"begins {how}")
         record = _Record(store, lease, execution_id)
         record.sources = frozenset(
@@ -228,17 +229,25 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         record.move(JobStatus.SCHEDULED, "millstream run")
         record.move(JobStatus.INITIALIZING, "millstream run")
         try:
-            restored = None
-            if last is not None:
-                record.resumed_from = last.checkpoint_id
+            if candidates:
                 record.move(JobStatus.RESTORING, how)
-                restored = storage.open(f"chk-{last.checkpoint_id}")
             path = (root / "checkpoints" / safe_name(job.name)).absolute().as_posix()
             owner = Ownership(graph, execution_id, lease, path, job.checkpoints.retention)
             journal = StoredJournal(store, storage, owner, clock, options.faults)
-            checkpointing = Checkpointing(job.checkpoints, journal, restored, options.faults)
-            program = Program(graph, job.stream_graph.definitions())
-            execution = EmbeddedRunner(clock).prepare(program, job.engine, checkpointing)
+            checkpointing = Checkpointing(job.checkpoints, journal, faults=options.faults)
+
+            def prepare(restored: StoredCheckpoint | None) -> Execution:
+                return EmbeddedRunner(clock).prepare(
+                    Program(graph, job.stream_graph.definitions()),
+                    job.engine,
+                    replace(checkpointing, restored=restored),
+                )
+
+            if candidates:
+                chosen = restored_from(candidates, storage, prepare, options.skip_damaged)
+                record.resumed_from, execution = chosen
+            else:
+                execution = prepare(None)
         except BaseException as error:
             record.fail(said(error))
             raise
@@ -279,40 +288,3 @@ def _clean_up(store: MetadataStore, job: JobRecord, lease: Lease) -> None:
     store.checkpoints.abandon(lease, reason)
     for each in store.executions.unfinished(job.id):
         store.executions.move(each.execution_id, each.status, JobStatus.FAILED, reason=reason)
-
-
-def _to_resume(
-    store: MetadataStore, job: JobRecord, resume: bool | None
-) -> CheckpointRecord | None:
-    """Return the checkpoint to go on from; None: begin anew.
-
-    Raises:
-        ConfigError: the user wants to go on, and there is nothing to go on from.
-    """
-    if resume is False:
-        return None
-    executions = store.executions.of_job(job.id, limit=1000)
-    if executions and executions[0].status is JobStatus.COMPLETED:
-        if resume:
-            raise ConfigError(
-                f"job {job.definition.name!r}: its last execution ended COMPLETED, so there is "
-                "nothing to resume; run it without --resume to begin anew"
-            )
-        return None
-    rows = [
-        row
-        for row in store.checkpoints.of_job(job.id, status=CheckpointStatus.SUCCESS)
-        if not row.savepoint
-    ]
-    for execution in executions:
-        own = [row for row in rows if row.execution_id == execution.execution_id]
-        if own:
-            return own[0]
-        moves = store.executions.history(execution.execution_id)
-        if not any(move.to_status is JobStatus.RESTORING for move in moves):
-            break  # it began anew, so what older ones have left does not count any more
-    if resume:
-        raise ConfigError(
-            f"job {job.definition.name!r} has no checkpoint to resume from; run it without --resume"
-        )
-    return None

@@ -45,7 +45,11 @@ def prepare(job: Job) -> Execution:
 
 
 def prepare_in_folder(
-    job: Job, folder: str | Path | None = None, resume: bool | None = None
+    job: Job,
+    folder: str | Path | None = None,
+    resume: bool | None = None,
+    *,
+    skip_damaged: bool = False,
 ) -> DurableExecution:
     """Return a job that is ready to run in its folder: with metadata, lease and checkpoints.
 
@@ -54,13 +58,14 @@ def prepare_in_folder(
         folder: the job's own; None: ``.millstream/<job>``.
         resume: go on from the last checkpoint, or begin anew (False); None: go on if the last
             execution did not end COMPLETED and has one.
+        skip_damaged: go on from an older checkpoint where the last one is damaged.
 
     Raises:
         ConfigError: the job cannot run, or another process runs it.
     """
     from millstream.control.durable_run import RunOptions, prepare_durable
 
-    return prepare_durable(job, RunOptions(folder, resume))
+    return prepare_durable(job, RunOptions(folder, resume, skip_damaged))
 
 
 def start(job: Job) -> Execution:
@@ -74,7 +79,13 @@ def start(job: Job) -> Execution:
     return execution
 
 
-def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = None) -> JobResult:
+def run(
+    job: Job,
+    *,
+    folder: str | Path | None = None,
+    resume: bool | None = None,
+    skip_damaged: bool = False,
+) -> JobResult:
     """Run a job in this process, to its end.
 
     Ctrl-C cancels it and, when it has ended, raises ``KeyboardInterrupt``.
@@ -84,6 +95,8 @@ def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = Non
         folder: where its checkpoints and its history are kept; without one, there are none.
         resume: True goes on from the last checkpoint in the folder, False begins anew; by default
             the run goes on if the last one did not end COMPLETED.
+        skip_damaged: where the last checkpoint is damaged, go on from the newest one that is whole:
+            what sinks have shown since then appears a second time.
 
     Returns:
         How it ended: COMPLETED, with every operator's counts.
@@ -95,11 +108,13 @@ def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = Non
         StuckError: something did not end within its grace time.
     """
     if folder is None:
-        if resume is not None:
-            raise ConfigError("resume= has an effect only with folder=…, where checkpoints are")
+        if resume is not None or skip_damaged:
+            raise ConfigError(
+                "resume= and skip_damaged= have an effect only with folder=…, where checkpoints are"
+            )
         result = prepare(job).wait()
     else:
-        result = prepare_in_folder(job, folder, resume).wait()
+        result = prepare_in_folder(job, folder, resume, skip_damaged=skip_damaged).wait()
     if result.error is not None:
         raise result.error
     return result

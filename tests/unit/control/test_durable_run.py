@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import millstream as ms
 from millstream.control.durable_run import RunOptions, prepare_durable
-from millstream.core.errors import ConfigError, FatalError
+from millstream.core.errors import ConfigError, FatalError, MillstreamError
 from millstream.core.job_status import JobStatus
 from millstream.storage.checkpoints.base import CheckpointDamagedError
 from millstream.storage.metadata.errors import LeaseLostError
@@ -202,12 +203,55 @@ def test_a_source_that_is_gone_is_refused(tmp_path: Path) -> None:
         ms.run(job, folder=tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def spoil(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+
+
+@pytest.mark.parametrize("skip_damaged", [False, True])
+def test_where_all_checkpoints_are_damaged_the_newest_is_named(
+    skip_damaged: bool, tmp_path: Path
+) -> None:
     die(counts(dying(tmp_path, range(8)), []), tmp_path)
     for file in tmp_path.glob("checkpoints/*/chk-*/positions"):
-        file.write_bytes(file.read_bytes()[:-1] + b"?")
+        spoil(file)
     with pytest.raises(CheckpointDamagedError, match=r"checkpoint chk-\d+ cannot be used"):
-        ms.run(counts(giving(range(10)), []), folder=tmp_path)
+        ms.run(counts(giving(range(10)), []), folder=tmp_path, skip_damaged=skip_damaged)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "a position": lambda folder: spoil(folder / "positions"),
+    "a state": lambda folder: spoil(next(folder.glob("state-n-*"))),
+    "the metadata": lambda folder: spoil(folder / "_metadata"),
+    "a file that is gone": lambda folder: (folder / "positions").unlink(),
+    "a checkpoint that is gone": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_skipped_only_if_the_user_allows_it(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    die(counts(dying(tmp_path, range(8)), []), tmp_path)
+    newest, older, *_ = sorted(
+        tmp_path.glob("checkpoints/*/chk-*"), key=lambda each: -int(each.name[4:])
+    )
+    damage(newest)
+    out: list[Any] = []
+    with pytest.raises(MillstreamError) as caught:
+        ms.run(counts(giving(range(10)), out), folder=tmp_path)
+    assert newest.name in str(caught.value)
+    assert caught.value.__notes__ == [
+        f"{newest.name}: put its files back, or go on from {older.name} with --skip-damaged: then "
+        f"what sinks have shown between {older.name} and {newest.name} appears a second time"
+    ]
+    assert out == []
+    ms.run(counts(giving(range(10)), out), folder=tmp_path, skip_damaged=True)
+    assert [each["n"] for each in out[-2:]] == [5, 5]  # whatever was shown again
+
+
+def test_skipping_needs_a_folder() -> None:
+    with pytest.raises(ConfigError, match="skip_damaged= have an effect only with folder="):
+        ms.run(counts(giving([1]), []), skip_damaged=True)
 
 
 def test_a_folder_is_used_by_one_run_at_a_time(tmp_path: Path) -> None:

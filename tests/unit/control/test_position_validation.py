@@ -69,7 +69,10 @@ def test_a_file_that_was_cut_is_refused_and_nothing_runs(kind: str, tmp_path: Pa
 
 OTHERS = {
     "collection": (ms.collection.source(range(20_000)), ms.collection.source([])),
-    "sequence": (ms.sequence.source(20_000, rate=1e5), ms.sequence.source(2_000_000, start=1_000_000)),
+    "sequence": (
+        ms.sequence.source(20_000, rate=1e5),
+        ms.sequence.source(2_000_000, start=1_000_000),
+    ),
 }
 
 
