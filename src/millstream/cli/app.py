@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from millstream.api.job import Job
-from millstream.cli.commands import RunChoices, explain_job, run_job, show_version, view_checkpoints
+from millstream.cli.commands import (
+    RunChoices,
+    StateChoice,
+    explain_job,
+    get_state,
+    run_job,
+    scan_state,
+    show_version,
+    view_checkpoints,
+)
 from millstream.control.job_file import load_job, refuse_while_loading
 from millstream.core.errors import ConfigError
 
@@ -34,6 +43,14 @@ _Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew.")]
 _SkipDamaged = Annotated[
     bool,
     typer.Option("--skip-damaged", help="Go on from an older one where the last is damaged."),
+]
+_Operator = Annotated[
+    str | None, typer.Option("--operator", metavar="UID", help="Of this operator only.")
+]
+_State = Annotated[str | None, typer.Option("--state", metavar="NAME", help="This state only.")]
+_Limit = Annotated[int | None, typer.Option("--limit", min=0, help="So many entries at most.")]
+_Key = Annotated[
+    str, typer.Argument(metavar="KEY", help="As scan shows it; quotes may be left out.")
 ]
 _OPTIONS = {
     "no_args_is_help": True,
@@ -82,6 +99,33 @@ def command() -> None:
     ) -> None:
         """Read one of them, or all, and compare every checksum."""
         view_checkpoints(job, folder, lambda view: view.verify(checkpoint))
+
+    state = typer.Typer(help="Look at the state in a checkpoint, as JSON.", **_OPTIONS)  # type: ignore[arg-type]
+    app.add_typer(state, name="state")
+
+    @state.command()
+    def get(
+        job: _NameArgument,
+        checkpoint: _Checkpoint,
+        key: _Key,
+        operator: _Operator = None,
+        name: _State = None,
+        folder: _Folder = None,
+    ) -> None:
+        """Show what is kept under a key."""
+        get_state(StateChoice(job, folder, checkpoint, operator, name), key)
+
+    @state.command()
+    def scan(
+        job: _NameArgument,
+        checkpoint: _Checkpoint,
+        operator: _Operator = None,
+        name: _State = None,
+        limit: _Limit = None,
+        folder: _Folder = None,
+    ) -> None:
+        """Show every entry, a line each."""
+        scan_state(StateChoice(job, folder, checkpoint, operator, name), limit)
 
     @app.command()
     def version() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 from millstream.api.job import Job
@@ -20,7 +21,7 @@ from millstream.cli.exit_codes import (
     EXIT_INCONSISTENT,
     EXIT_INTERRUPTED,
 )
-from millstream.cli.output import is_read, leave, say, say_traceback
+from millstream.cli.output import is_read, leave, put, say, say_traceback
 from millstream.control.wiring import explain, prepare_in_folder
 from millstream.core.errors import (
     ConfigError,
@@ -33,6 +34,9 @@ from millstream.core.errors import (
 if TYPE_CHECKING:
     from millstream.control.checkpoint_views import CheckpointView
     from millstream.control.durable_run import DurableExecution
+
+
+_LINES = 1000  # printed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +109,47 @@ def explain_job(load: Callable[[], Job], format: str) -> None:
 def view_checkpoints(
     job: str, folder: str | None, view: Callable[[CheckpointView], Iterator[str]]
 ) -> None:
-    """Print what a view of a job's checkpoints says."""
+    """Print what a view of a job's checkpoints says, as it comes."""
     from millstream.control.checkpoint_views import CheckpointView
 
     try:
-        lines = list(view(CheckpointView(job, folder)))
+        lines = view(CheckpointView(job, folder))
+        while part := list(islice(lines, _LINES)):
+            put("\n".join(part))
     except MillstreamError as error:
         _leave_with_error(error)
-    leave(0, "\n".join(lines))
+    leave(0)
+
+
+@dataclass(frozen=True, slots=True)
+class StateChoice:
+    """Which state the user wants to see: of which job, checkpoint, operator; None: of all."""
+
+    job: str
+    folder: str | None
+    checkpoint: str
+    operator: str | None
+    state: str | None
+
+
+def get_state(choice: StateChoice, key: str) -> None:
+    """Print what a checkpoint has under a key."""
+    from millstream.control.state_view import StateFilter, get
+
+    wanted = StateFilter(choice.operator, choice.state)
+    view_checkpoints(
+        choice.job, choice.folder, lambda view: get(view.open(choice.checkpoint), wanted, key)
+    )
+
+
+def scan_state(choice: StateChoice, limit: int | None) -> None:
+    """Print every entry that a checkpoint has."""
+    from millstream.control.state_view import StateFilter, scan
+
+    wanted = StateFilter(choice.operator, choice.state)
+    view_checkpoints(
+        choice.job, choice.folder, lambda view: scan(view.open(choice.checkpoint), wanted, limit)
+    )
 
 
 def show_version() -> None:

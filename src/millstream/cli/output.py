@@ -44,19 +44,32 @@ def say_traceback(error: BaseException) -> None:
     say("".join(traceback.format_exception(type(error), error, trace)).rstrip("\n"))
 
 
+def put(text: str) -> None:
+    """Print a part of what was asked for; end the process if nobody can read it."""
+    failure = _print(text, "\n")
+    if failure:
+        sys.exit(failure)
+
+
 def leave(code: int, text: str = "") -> NoReturn:
     """Print what was asked for, and end the process once all that was printed is written."""
+    failure = _print(text, "\n" if text else "")
+    sys.exit(code or failure)
+
+
+def _print(text: str, end: str) -> int:
+    """Write to standard output; return the exit code of what stands in the way."""
     try:
         with suppress(ValueError):  # the job has closed it
-            print(text, end="\n" if text else "", flush=True)
+            print(text, end=end, flush=True)
     except BrokenPipeError:
         _discard(sys.stdout)
-        code = code or EXIT_BROKEN_PIPE
+        return EXIT_BROKEN_PIPE
     except OSError as error:
         _discard(sys.stdout)
         say(f"error: standard output cannot be written: {said(error)}")
-        code = code or EXIT_FAILED
-    sys.exit(code)
+        return EXIT_FAILED
+    return 0
 
 
 def is_read() -> bool:

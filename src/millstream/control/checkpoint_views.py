@@ -47,7 +47,7 @@ class CheckpointView:
 
     def show(self, location: str) -> Iterator[str]:
         """Yield what there is to say of one checkpoint, and of each file in it."""
-        stored = self._open(location)
+        stored = self.open(location)
         metadata = stored.metadata
         yield f"checkpoint {metadata.checkpoint_id} of job {metadata.job!r} ({metadata.kind})"
         yield f"  execution {metadata.execution_id}, lease epoch {metadata.lease_epoch}"
@@ -69,18 +69,19 @@ class CheckpointView:
         """
         locations = [location] if location else [each.location for each in self._checkpoints()]
         for each in locations:
-            stored = self._open(each)
+            stored = self.open(each)
             for name in stored.metadata.files:
                 with stored.open_file(name) as file:
                     StateFileReader(file, name).verify()
             yield f"{each}: {len(stored.metadata.files)} files are whole"
 
-    def _checkpoints(self) -> list[CompletedCheckpoint]:
-        names = [each.name for each in self._root.glob("chk-*")]
-        names.sort(key=lambda name: int(name.partition("-")[2]), reverse=True)
-        return [CompletedCheckpoint(name, self._open(name).metadata) for name in names]
+    def open(self, location: str) -> FolderCheckpoint:
+        """Return one of them.
 
-    def _open(self, location: str) -> FolderCheckpoint:
+        Raises:
+            ConfigError: there is no such checkpoint.
+            CheckpointDamagedError: its metadata is not what was written.
+        """
         try:
             return open_checkpoint(self._root / location)
         except CheckpointNotFoundError:
@@ -88,3 +89,8 @@ class CheckpointView:
             raise ConfigError(
                 f"job {self._job!r} has no checkpoint {location!r}; there are: {there}"
             ) from None
+
+    def _checkpoints(self) -> list[CompletedCheckpoint]:
+        names = [each.name for each in self._root.glob("chk-*")]
+        names.sort(key=lambda name: int(name.partition("-")[2]), reverse=True)
+        return [CompletedCheckpoint(name, self.open(name).metadata) for name in names]
