@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench import data
-from bench.latency import MEASURED_S, WARM_UP_S
+from bench.cycled import FULL_RECORDS
+from bench.latency import LARGE_STATE_S, MEASURED_S, WARM_UP_S
 from bench.limit import ChunkCost, Latency, Memory, StartUp, time_import, time_run_command
 from bench.pair import Comparison
 from bench.peer import peer_rows
 from bench.process import Side
 from bench.row import Row
+from bench.state_rows import large_state_rows
 
 W1 = "W1 ints, map-filter-map"
 TEN = "ten operators on ints"
@@ -89,8 +91,38 @@ CHAINING: list[Comparison] = [
     ),
 ]  # fmt: skip
 
+STATE: list[Comparison] = [
+    *(
+        Comparison(
+            f"w2-checkpoints-{name.replace('_', '-')}",
+            f"{W2}, for 15 s",
+            FULL_RECORDS,
+            Side(f"{label}, no checkpoints", f"bench.cycled:{name}"),
+            Side(f"{label}, one a second", f"bench.cycled:{name}_checkpointed"),
+            data.answer_cycled,
+            floor=0.9,
+            most_pairs=3,
+        )
+        for name, label in (
+            ("functions", "functions"),
+            ("source_decodes", "source decodes"),
+            ("value_state", "ValueState"),
+            ("expressions", "expressions"),
+        )
+    ),
+    Comparison(
+        "part-files", "dicts to JSON Lines", 1_500_000,
+        Side("one file, no checkpoints", "bench.exact_sinks:plain_file"),
+        Side("parts by checkpoint", "bench.exact_sinks:part_files"), data.answer_lines, floor=0.8,
+    ),
+    Comparison(
+        "sqlite", "dicts to SQLite", 1_000_000,
+        Side("bare executemany", "bench.exact_sinks:executemany"),
+        Side("exact", "bench.exact_sinks:exact_table"), data.answer_prices, floor=0.4,
+    ),
+]  # fmt: skip
+
 _THREE = Side("three operators", "bench.latency:through_three_operators")
-_SECONDS = WARM_UP_S + MEASURED_S
 
 LIMITS: list[ChunkCost | Latency | Memory | StartUp] = [
     ChunkCost(
@@ -100,15 +132,20 @@ LIMITS: list[ChunkCost | Latency | Memory | StartUp] = [
     ),
     Latency(
         "latency-1k", "due to sink, three operators", "1,000/s", 1_000, 3.0, "ms p99",
-        _THREE, _SECONDS,
+        _THREE, MEASURED_S,
     ),
     Latency(
         "latency-50k", "due to sink, three operators", "50,000/s", 50_000, 3.0, "ms p99",
-        _THREE, _SECONDS,
+        _THREE, MEASURED_S,
     ),
     Latency(
         "latency-400k", "due to sink, three operators", "400,000/s", 400_000, 5.0, "ms p99",
-        _THREE, _SECONDS,
+        _THREE, MEASURED_S,
+    ),
+    Latency(
+        "latency-checkpoints", "due to sink, 1,000,000 keys, a checkpoint a second", "50,000/s",
+        50_000, 5.0, "ms p99", Side("keyed", "bench.latency:through_large_state"),
+        LARGE_STATE_S - WARM_UP_S,
     ),
     Memory("memory-w2", W2, "functions, raw lines", 5_000_000, 150.0, "MB", JOB_W2, data.answer_w2),
     Memory(
@@ -117,11 +154,13 @@ LIMITS: list[ChunkCost | Latency | Memory | StartUp] = [
     ),
     StartUp("import", "start-up", "import millstream", 1, 150.0, "ms", time_import),
     StartUp(
-        "run-command", "start-up", "millstream run, one record", 1, 400.0, "ms", time_run_command,
+        "run-command", "start-up", "millstream run, one record", 1, 600.0, "ms", time_run_command,
     ),
 ]  # fmt: skip
 
 
 def rows() -> Sequence[Row]:
     """Return the rows in the order of the table."""
-    return [*FUNCTIONS, *EXPRESSIONS, *CHAINING, *LIMITS, *peer_rows()]
+    return [
+        *FUNCTIONS, *EXPRESSIONS, *CHAINING, *STATE, *large_state_rows(), *LIMITS, *peer_rows()
+    ]  # fmt: skip

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parents[1]
 USERS = 10_000
+CYCLED_LINES = 500_000
 SEED = 42
 BASE_MS = 1_700_000_000_000
 RELATIVE_TOLERANCE = 1e-9  # of sums: the files hold decimal fractions, floats add them inexactly
@@ -125,6 +128,37 @@ def answer_w2(records: int) -> Answer:
     events_file(records)
     answer: Answer = json.loads(_answer_path(records).read_text())
     return answer
+
+
+def cycled(records: int) -> tuple[int, int]:
+    """Return how many lines a file has that is read again and again, and how often."""
+    lines = min(records, CYCLED_LINES)
+    return lines, records // lines
+
+
+def answer_cycled(records: int) -> Answer:
+    """Return W2's answer where the file is read again and again: the sums go on."""
+    lines, cycles = cycled(records)
+    count, total = answer_w2(lines)
+    sums: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for user, cents, _ in events(lines):
+        if cents >= 1_000:
+            sums[user] = sums.get(user, 0) + cents
+            counts[user] = counts.get(user, 0) + 1
+    again = sum(sums[user] * counts[user] for user in sums) / 100  # what one cycle adds to the next
+    return [cycles * count, cycles * total + again * cycles * (cycles - 1) / 2]
+
+
+def answer_lines(records: int) -> Answer:
+    """Return how many lines the orders are as JSON, and how many bytes."""
+    made = orders(records)
+    return [records, len(msgspec.json.Encoder().encode_lines(made))]
+
+
+def answer_prices(records: int) -> Answer:
+    """Return how many orders there are, and the sum of their prices."""
+    return [records, sum(order["price"] for order in orders(records))]
 
 
 def is_right(answer: object, expected: Answer) -> bool:

@@ -6,29 +6,43 @@ source, the engine and the sink's thread added, also when all of them fell behin
 
 from __future__ import annotations
 
+import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import millstream as ms
+from bench.cycled import completed, warm_up_in_folder
 from bench.jobs import warm_up
 
 TICK_S = 0.0005
+CHUNK = 1024
 WARM_UP_S = 1.0  # left out: threads start, the loop gets specialised
 MEASURED_S = 3.0
+LARGE_STATE_S = 10.0  # with 1,000,000 keys: time for several checkpoints
+KEYS = 1_000_000
 LEAD_NS = 50_000_000  # the first record is due so long after the run began
 
 
 class DueSource(ms.BatchSource[int]):
-    """Emits what is due, every half millisecond."""
+    """Emits what is due, every half millisecond.
 
-    def __init__(self, rate: int, seconds: float) -> None:
+    Args:
+        rate: records per second.
+        seconds: for how long.
+        before: so many records at first, at once: the first ``interval_ns``, ``2 * interval_ns`` ….
+    """
+
+    def __init__(self, rate: int, seconds: float, before: int = 0) -> None:
         self.interval_ns = 1_000_000_000 // rate
         self.records = int(rate * seconds)
+        self.before = before
 
     def read(self, position: Any) -> Iterator[tuple[Sequence[int], Any]]:
         interval, clock = self.interval_ns, time.monotonic_ns
+        for at in range(0, self.before * interval, CHUNK * interval):
+            yield range(at, min(at + CHUNK * interval, self.before * interval), interval), at
         tick_ns = int(TICK_S * 1e9)
         start = clock() + LEAD_NS
         end = start + self.records * interval
@@ -70,7 +84,30 @@ def through_three_operators(rate: int) -> Callable[[], dict[str, float]]:
 
     def timed() -> dict[str, float]:
         run(job)
-        return {"records": len(latencies), **quantiles(latencies[int(rate * WARM_UP_S) :])}
+        del latencies[: int(rate * WARM_UP_S)]
+        return {"records": len(latencies), **quantiles(latencies)}
+
+    return timed
+
+
+def through_large_state(rate: int) -> Callable[[], dict[str, float]]:
+    """Prepare a run with 1,000,000 keys of state, and a checkpoint each second."""
+    latencies: array[int] = array("q")
+    interval_ns = 1_000_000_000 // rate
+    job = ms.Job("latency", checkpoint_interval="1s")
+    source = DueSource(rate, LARGE_STATE_S, before=KEYS)
+    keyed = job.source(source, uid="source").key_by(lambda due: due // interval_ns * 7919 % KEYS)
+    last = keyed.reduce(lambda before, due: (due, before[0]), initial=(0, 0), uid="state")
+    last.map(lambda pair: pair[0]).sink(LatencySink(latencies), uid="sink")
+    warm_up_in_folder()
+
+    def timed() -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            made = completed(ms.run(job, folder=folder))
+        if made < LARGE_STATE_S // 2:
+            raise RuntimeError(f"only {made} checkpoints")
+        del latencies[: KEYS + int(rate * WARM_UP_S)]
+        return {"records": len(latencies), **quantiles(latencies)}
 
     return timed
 
