@@ -1,0 +1,87 @@
+"""Timers in memory: a state's table of them, and a heap of the order in which they are due."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from millstream.runtime.state.live_states import NoKey
+
+_SPARE = 1_000  # deleted timers that the heap may always hold; more, as long as most are pending
+
+
+class TimerQueue:
+    """The timers of one operator in one time domain; see ``Timers`` for its methods.
+
+    The table has ``(time, key)`` with a number that grows: the order of registering. A deleted
+    timer stays in the heap until it comes up there, or until most of the heap is deleted ones; it
+    is known by its number, which the table does not have any more.
+
+    Attributes:
+        key: whose timers are registered and deleted at the moment.
+        registered: how many have been; the number of the newest.
+    """
+
+    __slots__ = ("_heap", "_pending", "_table", "key", "registered")
+
+    def __init__(self) -> None:
+        self._table: dict[tuple[int, Hashable], int]  # set by the StateTable, see its `attach`
+        self.key: Hashable = NoKey("timer")
+        self.registered = 0
+        self._heap: list[tuple[int, int, Hashable]] = []
+        self._pending = 0
+
+    def register(self, time_ms: int) -> None:
+        """Add a timer of the current key, if it is not there."""
+        key = self.key
+        timer = (time_ms, key)
+        if timer not in self._table:
+            self.registered = number = self.registered + 1
+            self._table[timer] = number
+            self._pending += 1
+            heappush(self._heap, (time_ms, number, key))
+
+    def delete(self, time_ms: int) -> None:
+        """Remove a timer of the current key, if it is there."""
+        if self._table.pop((time_ms, self.key), None) is not None:
+            self._pending -= 1
+            if len(self._heap) > 2 * self._pending + _SPARE:
+                self._clean()
+
+    def next_ms(self) -> int | None:
+        """Return when the first timer is due; None if there is none."""
+        heap, number_of = self._heap, self._table.get
+        while heap:
+            time_ms, number, key = heap[0]
+            if number_of((time_ms, key)) == number:
+                return time_ms
+            heappop(heap)
+        return None
+
+    def pop_due(self, now_ms: int, newest: int | None = None) -> tuple[int, Hashable] | None:
+        """Take out the first timer that is due, and return its time and key."""
+        heap, number_of = self._heap, self._table.get
+        while heap and heap[0][0] <= now_ms:
+            time_ms, number, key = heappop(heap)
+            timer = (time_ms, key)
+            if number_of(timer) == number and (newest is None or number <= newest):
+                self._table.pop(timer, None)
+                self._pending -= 1
+                return timer
+        return None
+
+    def restored(self, slices: Iterable[Sequence[Any]]) -> None:
+        """Take over the timers of a snapshot, each ``(time, key)``, in the order they are in."""
+        for timers in slices:
+            for time_ms, key in timers:
+                self.registered += 1
+                self._table[time_ms, key] = self.registered
+                self._heap.append((time_ms, self.registered, key))
+        self._pending = len(self._heap)
+        heapify(self._heap)
+
+    def _clean(self) -> None:
+        number_of = self._table.get
+        self._heap = [each for each in self._heap if number_of((each[0], each[2])) == each[1]]
+        heapify(self._heap)
