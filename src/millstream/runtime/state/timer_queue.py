@@ -44,7 +44,9 @@ class TimerQueue:
 
     def delete(self, time_ms: int) -> None:
         """Remove a timer of the current key, if it is there."""
-        if self._table.pop((time_ms, self.key), None) is not None:
+        timer = (time_ms, self.key)
+        if timer in self._table:  # this looks at the key also where the table is empty
+            self._table.pop(timer, None)
             self._pending -= 1
             if len(self._heap) > 2 * self._pending + _SPARE:
                 self._clean()

@@ -1,0 +1,109 @@
+"""Timers in memory: when they are due, in which order, and what deleted ones leave behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from millstream.core.errors import RecordError
+from millstream.runtime.state.memory import MemoryStateBackend
+from millstream.runtime.state.timer_queue import TimerQueue
+
+
+def queue(key: str | None = "k") -> TimerQueue:
+    timers = MemoryStateBackend().timers("uid", "timers")
+    if key is not None:
+        timers.key = key
+    return timers
+
+
+def due(timers: TimerQueue, now_ms: int = 10**15, newest: int | None = None) -> list[Any]:
+    return list(iter(lambda: timers.pop_due(now_ms, newest), None))
+
+
+def test_a_timer_is_due_from_its_time_on_and_once() -> None:
+    timers = queue()
+    timers.register(5)
+    assert (timers.next_ms(), due(timers, 4)) == (5, [])
+    assert due(timers, 5) == [(5, "k")]
+    assert (timers.next_ms(), due(timers)) == (None, [])
+
+
+def test_timers_are_due_by_time_and_then_by_registering() -> None:
+    timers = queue()
+    for time_ms, key in [(7, "z"), (5, "y"), (7, "a"), (6, "y"), (5, "x")]:
+        timers.key = key
+        timers.register(time_ms)
+    assert due(timers, 6) == [(5, "y"), (5, "x"), (6, "y")]
+    assert due(timers, 7) == [(7, "z"), (7, "a")]
+
+
+def test_one_that_is_registered_twice_is_one() -> None:
+    timers = queue()
+    for _ in range(3):
+        timers.register(5)
+    assert due(timers) == [(5, "k")]
+    timers.register(5)  # it has fired, so it is another
+    assert due(timers) == [(5, "k")]
+
+
+def test_one_that_is_deleted_is_not_due_and_one_that_is_not_there_is_no_matter() -> None:
+    timers = queue()
+    timers.delete(5)
+    timers.register(5)
+    timers.key = "other"
+    timers.delete(5)
+    timers.register(6)
+    timers.delete(6)
+    assert due(timers) == [(5, "k")]
+
+
+def test_one_that_is_deleted_and_registered_again_is_the_newest() -> None:
+    timers = queue()
+    for key in "ab":
+        timers.key = key
+        timers.register(5)
+    timers.key = "a"
+    timers.delete(5)
+    timers.register(5)
+    assert due(timers) == [(5, "b"), (5, "a")]
+
+
+def test_newer_ones_than_asked_for_are_passed_over() -> None:
+    timers = queue()
+    timers.register(5)
+    newest = timers.registered
+    timers.register(4)
+    timers.register(6)
+    assert due(timers, 5, newest) == [(5, "k")]
+
+
+def test_without_a_key_nothing_is_registered() -> None:
+    with pytest.raises(RecordError, match="a timer belongs to the key of a record, and there is n"):
+        queue(None).register(5)
+    with pytest.raises(RecordError, match="a timer belongs to the key of a record"):
+        queue(None).delete(5)
+
+
+@pytest.mark.parametrize("pending", [0, 10, 5_000])
+def test_deleting_and_registering_without_end_takes_no_more_memory(pending: int) -> None:
+    timers = queue()
+    for time_ms in range(pending):
+        timers.register(10**12 + time_ms)
+    timers.key = "session"
+    for step in range(50_000):  # as a session does: each record puts its end off
+        timers.delete(10**13 + step)
+        timers.register(10**13 + step + 1)
+    assert len(timers._heap) <= 2 * pending + 1_100
+    assert len(timers._table) == pending + 1
+    assert len(due(timers)) == pending + 1
+
+
+def test_the_same_time_over_and_over_takes_no_more_memory() -> None:
+    timers = queue()
+    for _ in range(10_000):
+        timers.register(5)
+        timers.delete(5)
+    assert len(timers._heap) <= 1_100
+    assert due(timers) == []
