@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_deleting_and_registering_without_end_takes_no_more_memory(pending: int)
     for step in range(50_000):  # as a session does: each record puts its end off
         timers.delete(10**13 + step)
         timers.register(10**13 + step + 1)
-    assert len(timers._heap) <= 2 * pending + 1_100
+    assert len(timers._heap) + len(timers._old) <= 3 * pending + 2_000
     assert len(timers._table) == pending + 1
     assert len(due(timers)) == pending + 1
 
@@ -105,5 +106,30 @@ def test_the_same_time_over_and_over_takes_no_more_memory() -> None:
     for _ in range(10_000):
         timers.register(5)
         timers.delete(5)
-    assert len(timers._heap) <= 1_100
+    assert len(timers._heap) + len(timers._old) <= 2_000
     assert due(timers) == []
+
+
+def test_timers_are_in_order_at_any_moment_of_a_sweep() -> None:
+    timers = queue()
+    chance = random.Random(1)
+    model: dict[tuple[int, str], None] = {}
+    sweeps = 0
+    for step in range(20_000):
+        time_ms = step + chance.randrange(5_000)
+        timers.register(time_ms)
+        model[time_ms, "k"] = None
+        if chance.random() < 0.9:
+            gone = chance.choice(list(model)) if step % 50 == 0 else (time_ms, "k")
+            timers.delete(gone[0])
+            del model[gone]
+        sweeps += bool(timers._old)
+        if step % 100 == 0:
+            first = min(model, default=None)
+            assert timers.next_ms() == (first and first[0])
+            while model and min(model)[0] <= step:
+                assert timers.pop_due(step) == min(model)
+                del model[min(model)]
+            assert timers.pop_due(step) is None
+    assert due(timers) == sorted(model)
+    assert sweeps > 1_000
