@@ -13,6 +13,8 @@ import millstream as ms
 from millstream.core.errors import OperatorError
 from millstream.engine.intake import SLICE_NS
 from millstream.engine.timer_alarm import LOOK_AGAIN_MS
+from millstream.storage.checkpoints.local import LocalCheckpointStorage
+from tests.unit.engine.checkpoint.stepped_run import SteppedRun
 from tests.unit.engine.timed import (
     START_MS,
     Context,
@@ -21,6 +23,8 @@ from tests.unit.engine.timed import (
     TimedRun,
     delete,
     emit,
+    first,
+    nothing,
     register,
 )
 
@@ -456,6 +460,61 @@ def test_restored_timers_fire_when_due_and_at_once_if_they_were_meanwhile(tmp_pa
     assert len(restored.out) == 4
     restored.pass_time(20)
     assert restored.out[4:] == [("a", 40, 3)]
+
+
+class Holds(ms.KeyedProcessFunction[Any, Any]):
+    """Passes on what it is given, and has a timer of its own."""
+
+    def process_element(self, value: Any, ctx: Context) -> None:
+        ctx.timer_service.register_processing_time_timer(START_MS + 5)
+        if value != "not this":
+            ctx.collect(value)
+
+    def on_timer(self, timestamp: int, ctx: Context) -> None:
+        ctx.collect("held")
+
+
+def test_with_no_demand_left_a_second_functions_timers_let_a_barrier_pass(tmp_path: Path) -> None:
+    def act(ctx: Context) -> None:
+        register(5)(ctx)
+        ctx.collect("not this")
+
+    def build(stream: ms.Stream[Any]) -> ms.Stream[Any]:
+        return stream.key_by(lambda _: "one").process(Holds(), uid="q")
+
+    run = TimedRun(Obeys(), tmp_path, build=build, checkpoints=EVERY_10_MS)
+    run.run.stuck.add("out")
+    run.give(("a", act))
+    run.pass_time(9)  # the first one's timer takes the only record that is asked for
+    assert len(run.run.states.timers("q", "processing-time timers")._table) == 1
+    run.pass_time(1)
+    pending = run.run.coordinator._pending
+    assert pending
+    assert pending.waiting == {"out"}  # the sink, not the task
+    run.run.stuck.clear()
+    run.pass_time(1)
+    assert run.out == [("a", 5, 1), "held"]
+
+
+def test_timers_of_an_input_that_has_ended_stay_dropped_after_a_restore(tmp_path: Path) -> None:
+    def make(restored: str = "") -> tuple[SteppedRun, list[Any]]:
+        job, out = ms.Job("stepped"), list[Any]()
+        for uid in ("a", "b"):
+            keyed = job.source(nothing, uid=uid).key_by(first)
+            keyed.process(Obeys(), uid=f"p{uid}").sink(out.append, uid=f"out{uid}")
+        storage = LocalCheckpointStorage(tmp_path, "stepped")
+        return SteppedRun(job, storage, EVERY_10_MS, restored), out
+
+    run, _ = make()
+    run.give("a", [("x", register(50))], 1)
+    run.give("b", [("y", register(50))], 1)
+    run.end("a")
+    run.pass_time(10)
+    assert run.journal.said == ["begin 1", "complete 1"]
+    restored, out = make("chk-1")
+    restored.heads["a"].on_end()  # as a run does
+    restored.pass_time(100)
+    assert out == [("y", 50, 1)]
 
 
 def test_timers_without_end_do_not_keep_checkpoints_from_completing(tmp_path: Path) -> None:
