@@ -101,7 +101,6 @@ class Task:
         timers = self.chain.timers()
         if timers:
             self._alarm = TimerAlarm(self._dispatcher, timers, self._on_alarm)
-            self._schedule()  # restored ones may be due
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:

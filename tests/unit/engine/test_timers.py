@@ -12,6 +12,7 @@ import pytest
 import millstream as ms
 from millstream.core.errors import OperatorError
 from millstream.engine.intake import SLICE_NS
+from millstream.engine.task import Task
 from millstream.engine.timer_alarm import LOOK_AGAIN_MS
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
@@ -162,7 +163,8 @@ def test_a_timer_makes_no_more_than_is_asked_for_and_goes_on_where_it_was(tmp_pa
     made = [0]
     run = TimedRun(Much(made), tmp_path)
     run.run.stuck.add("out")
-    run.give(("a", register(5)), ("b", register(5)))
+    run.give(("b", register(20)))
+    run.give(("a", register(5)))
     run.pass_time(50)
     assert made == [1]  # for the first record that a sink asks for
     run.run.sinks["out"].step()  # type: ignore[union-attr]
@@ -181,6 +183,17 @@ def test_with_no_demand_timers_stay_and_then_fire_as_it_comes(tmp_path: Path) ->
     run.run.stuck.clear()
     run.run.settle()
     assert [key for key, _, _ in run.out] == [f"k{n}" for n in range(1_000)]
+
+
+def test_results_of_timers_are_not_taken_for_results_of_records(tmp_path: Path) -> None:
+    run = TimedRun(Obeys(), tmp_path)
+    run.give(*[(f"k{n}", register(5)) for n in range(100)])
+    run.pass_time(5)
+    assert len(run.out) == 100
+    (task,) = run.run.assembly.tasks()
+    assert isinstance(task, Task)
+    run.give(("a", emit("a")))
+    assert task.emitter.ratio.value <= 1  # or it would take one record for a hundred asked for
 
 
 def test_what_a_timer_collects_beyond_demand_is_parked_and_nothing_more_fires(
@@ -513,7 +526,8 @@ def test_timers_of_an_input_that_has_ended_stay_dropped_after_a_restore(tmp_path
     assert run.journal.said == ["begin 1", "complete 1"]
     restored, out = make("chk-1")
     restored.heads["a"].on_end()  # as a run does
-    restored.pass_time(100)
+    restored.clock.advance(100)
+    restored.settle()
     assert out == [("y", 50, 1)]
 
 
