@@ -192,8 +192,40 @@ def test_results_of_timers_are_not_taken_for_results_of_records(tmp_path: Path) 
     assert len(run.out) == 100
     (task,) = run.run.assembly.tasks()
     assert isinstance(task, Task)
+    assert task.emitter.ratio.made == 0  # or it would take one record for a hundred asked for
     run.give(("a", emit("a")))
-    assert task.emitter.ratio.value <= 1  # or it would take one record for a hundred asked for
+    assert task.emitter.ratio.value <= 1
+
+
+def test_where_records_have_taken_all_that_is_asked_for_no_timer_fires(tmp_path: Path) -> None:
+    def act(ctx: Context) -> None:
+        register(5)(ctx)
+        ctx.collect("all")
+
+    run = TimedRun(Obeys(), tmp_path)
+    run.run.stuck.add("out")
+    run.give(("a", act))
+    run.pass_time(10)
+    assert len(run.run.states.timers("p", "processing-time timers")._table) == 1
+    run.run.stuck.clear()
+    run.pass_time(1)
+    assert run.out == ["all", ("a", 5, 1)]
+
+
+def test_a_side_output_after_timers_have_fired_fails_the_job(tmp_path: Path) -> None:
+    class Late(Periodic):
+        def on_timer(self, timestamp: int, ctx: Context) -> Iterator[Any]:
+            self.ctx = ctx
+            yield "fired"
+
+        def close(self) -> None:
+            self.ctx.output("aside", 1)
+
+    run = TimedRun(Late(), tmp_path, side="aside")
+    run.give(("a", register(5)))
+    run.pass_time(5)
+    run.run.end("in")
+    assert "output(…, 1) in open(), close() or another thread: emit only" in str(run.failure())
 
 
 def test_what_a_timer_collects_beyond_demand_is_parked_and_nothing_more_fires(
