@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from millstream.core.errors import RecordError
+from millstream.engine.checkpoint.state_files import described
+from millstream.runtime.snapshot.codec import Codec
+from millstream.runtime.snapshot.state_file import StateFileReader
 from millstream.runtime.state.memory import MemoryStateBackend
 from millstream.runtime.state.timer_queue import TimerQueue
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "snapshots" / "v1"
 
 
 def queue(key: str | None = "k") -> TimerQueue:
@@ -133,3 +139,12 @@ def test_timers_are_in_order_at_any_moment_of_a_sweep() -> None:
             assert timers.pop_due(step) is None
     assert due(timers) == sorted(model)
     assert sweeps > 1_000
+
+
+def test_timers_of_the_kept_file_of_version_1_are_restored() -> None:
+    backend = MemoryStateBackend()
+    timers = backend.timers("the-timers", "timers state")
+    with (FIXTURES / "timers.state").open("rb") as file:
+        reader = StateFileReader(file, "timers.state")
+        backend.restore(described(reader.header), reader.slices(Codec()))
+    assert due(timers) == [(1_795_521_600_000, "ann")]
