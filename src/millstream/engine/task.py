@@ -85,7 +85,7 @@ class Task:
         if inputs == 1 and self.emitter.only is not None and chain.one_list:
             self._direct = self.inlets[0], self.emitter.only, self._loop
         self._intake = Intake()
-        self._results_pace = Pace()  # of records made one after the other, by flat_map
+        self._results_pace = Pace()  # of records made one by one: by flat_map, on_timer
         self._made = 0  # records, of the chunk in hand
         self._closed = False  # the user's functions
         self._busy_ns = self._backpressured_ns = self._idle_ns = 0
@@ -340,7 +340,7 @@ class Task:
             emitter.flush()
             if emitter.parked or emitter.room() <= 0:
                 return
-        start_ns = self._now_ns()
+        start_ns, one_by_one = self._now_ns(), self._firing or not self._eager
         if self._make(emitter.room()) and not emitter.parked:
             self._emissions = None
             if self._then is not None:
@@ -355,13 +355,14 @@ class Task:
                 emitter.forget_made()
             else:
                 emitter.note_taken(len(emitter.origin.values))
-        if self._made > before and not self._eager:
+        if self._made > before and one_by_one:
             self._results_pace.note(self._made - before, self._now_ns() - start_ns)
 
     def _make(self, room: int) -> bool:
         """Make and send records; return whether there are no more to make."""
         limit, emitter, before = self.chain.limit, self.emitter, self._made
-        limit[0] = min(room, CHUNK_SIZE, self._results_pace.slice)
+        most = min(CHUNK_SIZE, self._results_pace.slice)
+        limit[0] = min(room, most)
         assert self._emissions is not None
         for emission in self._emissions:
             records = len(emission[1])
@@ -373,9 +374,9 @@ class Task:
             # Results of timers and of the end of the input are never eager.
             if not self._eager or self._firing or self._then is not None:
                 room = emitter.room()
-                if emitter.parked or room <= 0 or self._made - before >= CHUNK_SIZE:
+                if emitter.parked or room <= 0 or self._made - before >= most:
                     return False
-                limit[0] = min(room, CHUNK_SIZE, self._results_pace.slice)
+                limit[0] = min(room, most)
         self._emissions = iter(())
         return True
 

@@ -313,6 +313,26 @@ def test_a_slow_on_timer_gives_the_inbox_its_turn(tmp_path: Path) -> None:
     assert len(fired) == 100
 
 
+def test_a_slow_generator_gives_the_inbox_its_turn(tmp_path: Path) -> None:
+    class Slow(Obeys):
+        def on_timer(self, timestamp: int, ctx: Context) -> Iterator[Any]:
+            for number in range(2_000):
+                made.append(number)
+                run.clock.advance(20)
+                yield number
+
+    made: list[Any] = []
+    run = TimedRun(Slow(), tmp_path)
+    run.warm_up()
+    run.give(("a", register(0)))
+    run.run.give("in", [("a", register(1))], 100)
+    seen = []
+    while run.run.dispatcher.step() or run.run.sinks["out"].step():  # type: ignore[union-attr]
+        seen.append(len(made))
+    assert max(later - now for now, later in pairwise(seen)) <= 3
+    assert len(made) == 4_000
+
+
 def test_a_failure_names_operator_time_key_and_the_users_line(tmp_path: Path) -> None:
     class Fails(Obeys):
         def on_timer(self, timestamp: int, ctx: Context) -> None:
