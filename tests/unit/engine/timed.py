@@ -9,6 +9,7 @@ from typing import Any
 import millstream as ms
 from millstream.core.accounting import Account
 from millstream.engine.account import account_of
+from millstream.engine.intake import SLICE_NS
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
 
@@ -136,3 +137,28 @@ class TimedRun:
         except Exception as error:  # noqa: BLE001  # the test looks at it
             return error
         raise AssertionError("it does not fail")
+
+
+class Restless(ms.KeyedProcessFunction[Record, Any]):
+    """Each timer registers the next one, which is due at once."""
+
+    def __init__(self, fired: list[int]) -> None:
+        self.fired = fired
+
+    def process_element(self, value: Record, ctx: Context) -> None:
+        value[1](ctx)
+
+    def on_timer(self, timestamp: int, ctx: Context) -> None:
+        self.fired[0] += 1
+        ctx.timer_service.register_processing_time_timer(timestamp + 1)
+
+
+class Ticking:
+    """A clock that moves each time that somebody looks."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self._more = real, 0
+
+    def __call__(self) -> int:
+        self._more += SLICE_NS // 50
+        return int(self._real()) + self._more
