@@ -64,6 +64,7 @@ GROUPS = {
     "State": [
         "KeyedProcessFunction",
         "ProcessContext",
+        "TimerService",
         "ValueStateDescriptor",
         "ValueState",
         "ListStateDescriptor",

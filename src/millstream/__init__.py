@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from millstream.core.state_kinds import ReducingState as ReducingState
     from millstream.core.state_kinds import ValueState as ValueState
     from millstream.core.state_ttl import StateTtlConfig as StateTtlConfig
+    from millstream.core.timers import TimerService as TimerService
     from millstream.core.two_phase import StatefulSink as StatefulSink
     from millstream.core.two_phase import TransactionId as TransactionId
     from millstream.core.two_phase import TwoPhaseCommitSink as TwoPhaseCommitSink
@@ -114,6 +115,7 @@ _HOME = {
         "ValueState",
     ],
     "core.state_ttl": ["StateTtlConfig"],
+    "core.timers": ["TimerService"],
     "core.two_phase": ["StatefulSink", "TransactionId", "TwoPhaseCommitSink"],
     "runners.embedded": ["Execution"],
 }

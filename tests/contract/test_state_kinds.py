@@ -252,7 +252,9 @@ def test_before_the_first_record_there_is_no_key(make: Factory) -> None:
     for descriptor in of_each_kind():
         state = backend.state("uid", descriptor)
         for use in (seen, lambda state: put(state, 1)):
-            with pytest.raises(RecordError, match="no record is there yet: use it in process_elem"):
+            with pytest.raises(
+                RecordError, match="there is no record here: use it in process_elem"
+            ):
                 use(state)
     assert not any(save(backend).entries.values())
 

@@ -20,6 +20,7 @@ from millstream.core.state import (
 )
 from millstream.core.state_descriptor import StateDescriptor
 from millstream.core.state_ttl import StateTtlConfig
+from millstream.core.timers import PROCESSING_TIME_TIMERS as TIMERS
 from millstream.runtime.state.base import BackendSnapshot, StateBackend
 from tests.contract.state_backends import (
     CELLS,
@@ -70,6 +71,7 @@ class Model:
     def __init__(self) -> None:
         names = [*(str(each.name) for each in descriptors()), "cells"]
         self.states: dict[str, dict[Any, dict[Any, tuple[Any, int]]]] = {name: {} for name in names}
+        self.timers: dict[tuple[int, str], None] = {}  # in the order in which they were registered
         self.now_ms = 0
 
     def read(self, name: str, key: Any, entry: Any = ...) -> dict[Any, Any]:
@@ -116,11 +118,14 @@ class Model:
                 else:
                     entries[key] = [kept[entry] for entry in sorted(kept)]
             result[name] = entries
+        result[TIMERS] = dict(self.timers)
         return copy.deepcopy(result)
 
     def restored(self, saved: dict[str, dict[Any, Any]]) -> None:
         """Hold what a snapshot has."""
-        for name, entries in copy.deepcopy(saved).items():
+        states = copy.deepcopy(saved)
+        self.timers = states.pop(TIMERS)
+        for name, entries in states.items():
             expires = name.startswith(("expiring", "read"))
             self.states[name] = {}
             for key, value in entries.items():
@@ -155,6 +160,7 @@ class States(RuleBasedStateMachine):
         self.backend: StateBackend = self.make(self.clock)
         self.live = {str(each.name): self.backend.state("uid", each) for each in descriptors()}
         self.cells = self.backend.state_table("uid", CELLS)
+        self.timers = self.backend.timers("uid", TIMERS)
         self.model.now_ms = self.clock.now_ms()
 
     def state(self, name: str, key: Any) -> Any:
@@ -282,6 +288,30 @@ class States(RuleBasedStateMachine):
         assert len(self.cells.table) == len(found)
         assert set(self.cells.table) == found.keys()
         assert all(key in self.cells.table for key in found)
+
+    @rule(key=KEYS, times=st.lists(st.integers(0, 12), min_size=1, max_size=3))
+    def register_timers(self, key: str, times: list[int]) -> None:
+        self.timers.key = key
+        for time_ms in times:
+            self.timers.register(1_000 + time_ms)
+            self.model.timers.setdefault((1_000 + time_ms, key))
+
+    @rule(key=KEYS, times=st.lists(st.integers(0, 12), min_size=1, max_size=3))
+    def delete_timers(self, key: str, times: list[int]) -> None:
+        self.timers.key = key
+        for time_ms in times:
+            self.timers.delete(1_000 + time_ms)
+            self.model.timers.pop((1_000 + time_ms, key), None)
+
+    @rule(most=st.integers(1, 3))
+    def fire_timers(self, most: int) -> None:
+        in_order = sorted(self.model.timers, key=lambda timer: timer[0])
+        assert self.timers.next_ms() == (in_order[0][0] if in_order else None)
+        for expected in [each for each in in_order if each[0] <= self.model.now_ms][:most]:
+            assert self.timers.pop_due(self.model.now_ms) == expected
+            del self.model.timers[expected]
+        if not any(time_ms <= self.model.now_ms for time_ms, _ in self.model.timers):
+            assert self.timers.pop_due(self.model.now_ms) is None
 
     @rule(ms=st.integers(0, 4))
     def pass_time(self, ms: int) -> None:

@@ -119,12 +119,13 @@ def check_process(where: str, function: Any, side_outputs: Any) -> None:
         raise GraphError(f"{where}: pass an instance: {function.__name__}()")
     if not isinstance(function, KeyedProcessFunction):
         raise GraphError(f"{where}: expected a KeyedProcessFunction; got {function!r}")
-    for name in ("open", "process_element", "close"):
+    for name in ("open", "process_element", "on_timer", "close"):
         if is_async(getattr(function, name)):
             raise GraphError(
                 f"{where}: {type(function).__name__}.{name} is 'async def'; {IN_ENGINE}"
             )
-        instead = "" if name == "process_element" else "emit from process_element"
+        emits = name in ("process_element", "on_timer")
+        instead = "" if emits else "emit from process_element or on_timer"
         with located(where):
             check_method(function, KeyedProcessFunction, name, instead)
     for name, value in vars(function).items():

@@ -387,7 +387,7 @@ class KeyedStream(Generic[T]):
         side_outputs: Sequence[str] = (),
         uid: str | None = None,
     ) -> Stream[OUT]:
-        """Call a function of your own, with state per key, for each record.
+        """Call a function of your own, with state and timers per key, for each record.
 
         Args:
             function: an instance; each run works on a copy of it.

@@ -90,8 +90,9 @@ class StateSpec:
 
     Attributes:
         name: under which it is kept, within the operator's uid.
-        kind: ``value``, ``reducing`` or ``aggregating``.
-        type: of its values; of aggregates the layout of their list, as ``[total: sum, n: count]``.
+        kind: ``value``, ``reducing``, ``aggregating``, ``timers`` …
+        type: of its values; of aggregates the layout of their list, as ``[total: sum, n: count]``;
+            of timers what one is.
     """
 
     name: str

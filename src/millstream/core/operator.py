@@ -9,26 +9,31 @@ from typing import Any, Generic, Self, TypeVar
 from millstream.core.errors import RecordError
 from millstream.core.state import find_states, take_states
 from millstream.core.state_descriptor import UnboundState
+from millstream.core.timers import TimerService
 
 IN = TypeVar("IN")
 OUT = TypeVar("OUT")
 
 
 class ProcessContext(Generic[OUT]):
-    """What ``process_element`` is given; it lives as long as the operator.
+    """What ``process_element`` and ``on_timer`` are given; it lives as long as the operator.
 
     Attributes:
         collect: emit one record: ``ctx.collect(x)``. Records leave in the order collected.
-        current_key: the key of the record in hand.
+        current_key: the key of the record in hand, or of the timer.
         side_outputs: for each declared tag, what emits to it; see ``output``.
+        timer_service: the time, and the timers of the current key.
         uid: the operator's uid.
     """
 
-    __slots__ = ("collect", "current_key", "side_outputs", "uid")
+    __slots__ = ("collect", "current_key", "side_outputs", "timer_service", "uid")
 
-    def __init__(self, uid: str, collect: Callable[[OUT], Any]) -> None:
+    def __init__(
+        self, uid: str, collect: Callable[[OUT], Any], timer_service: TimerService
+    ) -> None:
         self.uid = uid
         self.collect = collect
+        self.timer_service = timer_service
         self.current_key: Hashable = None
         self.side_outputs: Mapping[str, Callable[[Any], Any]] = {}
 
@@ -77,6 +82,18 @@ class KeyedProcessFunction(ABC, Generic[IN, OUT]):
 
         A generator is resumed as downstream asks, so it may yield any number of records in flat
         memory; ``ctx.collect`` holds what one record emits until it is sent.
+        """
+
+    def on_timer(self, timestamp: int, ctx: ProcessContext[OUT]) -> Iterator[OUT] | None:
+        """Act on a timer of ``ctx.timer_service``; emit as in ``process_element``.
+
+        ``ctx.current_key`` and the states are those of the timer's key. It is called between
+        chunks of records, in order of time and then of registering, and never before a timer's
+        time. A function that registers timers must have it.
+
+        Args:
+            timestamp: the time that the timer was registered for, epoch ms.
+            ctx: what ``process_element`` is given.
         """
 
     def close(self) -> None:

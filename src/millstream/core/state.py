@@ -20,6 +20,7 @@ from millstream.core.state_kinds import (
     ReducingState,
     ValueState,
 )
+from millstream.core.timers import PROCESSING_TIME_TIMERS
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -169,13 +170,18 @@ def find_states(function_class: type) -> dict[str, StateDescriptor[Any]]:
     """Return the states a process function's class declares, by attribute name.
 
     Raises:
-        ConfigError: two of them have one name.
+        ConfigError: two of them have one name, or one has that of the timers.
     """
     found: dict[str, StateDescriptor[Any]] = {}
     for base in reversed(function_class.__mro__):
         found.update(_descriptors(base))
         found.update(vars(base).get(_TAKEN, {}))
     names = [descriptor.name for descriptor in found.values()]
+    if PROCESSING_TIME_TIMERS in names:
+        raise ConfigError(
+            f"{function_class.__name__} names a state {PROCESSING_TIME_TIMERS!r}, which is where "
+            "its timers are; give it another name"
+        )
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError(

@@ -13,6 +13,8 @@ from millstream.core.job_graph import OperatorKind
 from millstream.core.wording import said
 from millstream.engine.segment import Outs, RecordFailed, Segment
 from millstream.operators.aggregate import AggregateBy
+from millstream.operators.process import LiveProcess
+from millstream.runtime.state.base import Timers
 
 OutputKey = tuple[str, str | None]
 """An output of a task: the operator it leaves, and the side output's tag (None: the main one)."""
@@ -174,8 +176,41 @@ class Chain:
         else:
             yield from self._flow(0, values)
 
-    def finish(self) -> Iterator[Emission]:
-        """Yield what operators still hold, now that the input has ended."""
+    def timers(self) -> list[Timers]:
+        """Return the timers of each operator that has some, and whose input had not ended."""
+        return [each.timers for _, _, each in self._timed() if each.timers is not None]
+
+    def fire(self, in_time: Callable[[], bool], *, at_end: bool = False) -> Iterator[Emission]:
+        """Yield what becomes of timers that are due; not all of them, if it takes long.
+
+        Args:
+            in_time: returns whether another timer may be fired now.
+            at_end: the input has ended: all of them, and an empty list where time is up.
+
+        Raises:
+            OperatorError: ``on_timer`` failed.
+        """
+        for number, segment, _ in self._timed():
+            if not at_end and (self.limit[0] <= 0 or not in_time()):
+                return
+            for outs in segment.fire(self.limit, in_time, at_end=at_end):
+                for key, out in zip(segment.side_outputs, outs[1:], strict=True):
+                    if out:
+                        yield key, out
+                if outs[0]:
+                    yield from self._hand_on(number, outs[0])
+                elif at_end:
+                    yield self._main, ()
+
+    def _timed(self) -> Iterator[tuple[int, Segment, LiveProcess]]:
+        for number, step in enumerate(self._steps):
+            timed = step.timed() if isinstance(step, Segment) else None
+            if isinstance(step, Segment) and timed is not None and timed[0] not in self.finished:
+                yield number, step, timed[1]
+
+    def finish(self, in_time: Callable[[], bool]) -> Iterator[Emission]:
+        """Yield what operators still hold, now that the input has ended; first, of timers."""
+        yield from self.fire(in_time, at_end=True)
         for number, step in enumerate(self._steps):
             if isinstance(step, Segment):
                 for operator, drain in step.drains:
@@ -269,7 +304,7 @@ def _segment_counts(segment: Segment, drained: Mapping[str, int]) -> dict[str, O
             )
         elif each.operator.kind is OperatorKind.PROCESS:
             emitted = sum(segment.emitted)
-            counts[each.id] = _net(each.id, records, emitted)
+            counts[each.id] = _net(each.id, records, emitted, created=segment.fired)
         elif isinstance(each.operator, AggregateBy) and each.operator.ends_segment:
             emitted = drained.get(each.id, 0)
             counts[each.id] = OperatorCounts(
@@ -282,9 +317,9 @@ def _segment_counts(segment: Segment, drained: Mapping[str, int]) -> dict[str, O
     return counts
 
 
-def _net(operator_id: str, received: int, emitted: int) -> OperatorCounts:
-    """Return the counts of a function that emits what it likes."""
-    change = emitted - received
+def _net(operator_id: str, received: int, emitted: int, created: int = 0) -> OperatorCounts:
+    """Return the counts of a function that emits what it likes, some of it without a record."""
+    change = emitted - created - received
     return OperatorCounts(
-        operator_id, received, emitted, created=max(0, change), absorbed=max(0, -change)
+        operator_id, received, emitted, created=created + max(0, change), absorbed=max(0, -change)
     )

@@ -100,6 +100,11 @@ class Emitter:
         for output in self.outputs.values():
             output.ratio.note(records)
 
+    def forget_made(self) -> None:
+        """Note that what was sent since the last time was made of no records."""
+        for output in self.outputs.values():
+            output.ratio.made = 0
+
     # -- sending --------------------------------------------------------------------------------
 
     def begin(self, origin: Chunk, *, exact: bool) -> None:

@@ -9,15 +9,18 @@ ever run twice. ``length_hint`` tells which record it was, at no cost while noth
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, count, islice
 from operator import length_hint
 from types import TracebackType
 from typing import Any
 
 from millstream.core.codec import Decoder, Lines
+from millstream.core.errors import OperatorError
 from millstream.core.expression_value import is_mapping
+from millstream.core.wording import said, shown
 from millstream.operators.definition import RowOperator
 from millstream.operators.loop import AccessKind, Loop
 from millstream.operators.process import LiveProcess
@@ -84,6 +87,7 @@ class Segment:
         received: records taken.
         skipped: blank lines among what came raw.
         emitted: records in each output list.
+        fired: how many of these are of timers.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Segment:
         self.skipped = 0
         self._raw: Lines | None = None  # what is being run, before blank lines were left out
         self.emitted = [0] * (1 + len(self.side_outputs))
+        self.fired = 0
 
     def processes(self) -> Iterator[tuple[str, LiveProcess]]:
         """Yield the live process functions, to be opened and closed."""
@@ -225,6 +230,34 @@ class Segment:
         except BaseException as error:  # also of a callback that says sys.exit()
             raise self._failed(error, values, records) from error
 
+    def timed(self) -> tuple[str, LiveProcess] | None:
+        """Return the process function with timers, if there is one: it is the last operator."""
+        return next((each for each in self.processes() if each[1].timers is not None), None)
+
+    def fire(
+        self, limit: list[int], in_time: Callable[[], bool], *, at_end: bool
+    ) -> Iterator[Outs]:
+        """Fire the timers that are due; yield output lists as they are full; see LiveProcess.
+
+        Raises:
+            OperatorError: ``on_timer`` failed.
+        """
+        timed = self.timed()
+        if timed is None:
+            return
+        operator, live = timed
+        outs: Outs = [[] for _ in self.emitted]
+        try:
+            for _ in live.fire(outs, limit, in_time, at_end):
+                yield self._count_fired([out.copy() for out in outs])
+                for out in outs:
+                    out.clear()
+        except GeneratorExit:
+            raise  # nobody wants the rest
+        except BaseException as error:  # also of a function that says sys.exit()
+            raise _timer_failed(operator, live.firing, _own(error)) from error
+        yield self._count_fired(outs)
+
     def term(self, operator: str, name: str) -> int:
         """Return what an operator has counted in the loop under ``name``."""
         key = (operator, name)
@@ -273,6 +306,10 @@ class Segment:
         for number, out in enumerate(outs):
             self.emitted[number] += len(out)
         return outs
+
+    def _count_fired(self, outs: Outs) -> Outs:
+        self.fired += sum(map(len, outs))
+        return self._count(outs)
 
     def _prepare(self, values: Sequence[Any]) -> Sequence[Any]:
         """Decode what is raw, and have the loop written for the kind of records there are."""
@@ -345,6 +382,18 @@ class Segment:
         if not owner:
             owner = self.operators[-1].id if self.operators else "source"
         return owner
+
+
+def _timer_failed(
+    operator: str, timer: tuple[int, Hashable], error: BaseException
+) -> OperatorError:
+    time_ms, key = timer
+    at = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "milliseconds")
+    return OperatorError(
+        f"operator {operator!r} failed in on_timer, on the timer of key {shown(key)} at {time_ms} "
+        f"({at}): {said(error)}",
+        operator_uid=operator,
+    )
 
 
 def _own(error: BaseException) -> BaseException:

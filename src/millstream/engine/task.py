@@ -14,8 +14,9 @@ from millstream.engine.chain import Chain, Emission, OutputKey
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.emitter import Emitter
-from millstream.engine.intake import NOTABLE_NS, Intake, Pace
+from millstream.engine.intake import NOTABLE_NS, SLICE_NS, Intake, Pace
 from millstream.engine.segment import Outs, RecordFailed, Segment
+from millstream.engine.timer_alarm import TimerAlarm
 
 _AHEAD = 16 * CHUNK_SIZE  # ordinary records that may wait in front of a task
 
@@ -76,11 +77,15 @@ class Task:
         self._loop = chain.eager_loop
         self._outputs = chain.outputs
         self._silent = chain.silent
+        self._dispatcher = dispatcher
+        self._alarm: TimerAlarm | None = None
+        self._firing = False  # what is being made is made of timers
+        self._fired = False  # in the last slice, so it is the turn of what has come in
         self._direct: tuple[Inlet, Outlet, Segment | None] | None = None
         if inputs == 1 and self.emitter.only is not None and chain.one_list:
             self._direct = self.inlets[0], self.emitter.only, self._loop
         self._intake = Intake()
-        self._results_pace = Pace()  # of records made one after the other, by flat_map
+        self._results_pace = Pace()  # of records made one by one: by flat_map, on_timer
         self._made = 0  # records, of the chunk in hand
         self._closed = False  # the user's functions
         self._busy_ns = self._backpressured_ns = self._idle_ns = 0
@@ -93,6 +98,9 @@ class Task:
     def open(self) -> None:
         """Begin to count the time, and open the user's process functions."""
         self._since_ns = self._now_ns()
+        timers = self.chain.timers()
+        if timers:
+            self._alarm = TimerAlarm(self._dispatcher, timers, self._on_alarm)
         for segment in self.chain.segments:
             for operator, live in segment.processes():
                 try:
@@ -172,9 +180,12 @@ class Task:
             return
         start_ns, taken = self._now_ns(), self.taken
         self._wait_until(start_ns)
+        self._since_ns = start_ns
         try:
             if self._emissions is not None:
                 self._advance()
+            elif self._alarm is not None and self._fire(self._alarm):
+                pass
             elif self._direct is None or not self._run_direct(*self._direct):
                 self._take()
         except RecordFailed as failed:
@@ -186,6 +197,8 @@ class Task:
         if elapsed_ns > NOTABLE_NS or intake.watching or not done:
             intake.note_cost(self.taken - taken, elapsed_ns, done=done)
         self._look_ahead()
+        if self._alarm is not None and self._emissions is None:
+            self._look_at_clock(self._alarm)
 
     def _run_direct(self, inlet: Inlet, outlet: Outlet, segment: Segment | None) -> bool:
         """Run whole chunks from the one input to the one output, as far as demand goes.
@@ -225,6 +238,34 @@ class Task:
                     continue
             outlet.emit(chunk)
         return ran
+
+    def _fire(self, alarm: TimerAlarm) -> bool:
+        """Fire timers that are due, in turn with what has come in; return whether it did."""
+        room = self.emitter.room()
+        turn = not self._fired or self._next_inlet(room) is None
+        self._fired = turn and room > 0 and alarm.due
+        if self._fired:
+            self.emitter.begin(self.emitter.origin, exact=False)
+            self._made = 0
+            self._firing = True
+            self._emissions = self.chain.fire(self._in_time)
+            self._advance()
+        return self._fired
+
+    def _in_time(self) -> bool:
+        """Return whether this slice may go on."""
+        return self._now_ns() - self._since_ns < SLICE_NS
+
+    def _look_at_clock(self, alarm: TimerAlarm) -> None:
+        """Come back when the next timer is due; with no demand, when there is some."""
+        if not alarm.due:
+            alarm.set()
+        elif self._wanted:
+            self._schedule()
+
+    def _on_alarm(self) -> None:
+        if self._emissions is None:
+            self._schedule()
 
     def _take(self) -> None:
         number = self._next_inlet(self.emitter.room())
@@ -284,7 +325,8 @@ class Task:
             if isinstance(merged, EndOfInput):
                 self.emitter.begin(self.emitter.origin, exact=False)
                 self._made = 0
-                self._emissions = self.chain.finish()
+                self._alarm = None  # what is not due now is dropped
+                self._emissions = self.chain.finish(self._in_time)
                 self._then = merged
             else:
                 if self.on_barrier is not None and isinstance(merged, Barrier):
@@ -298,7 +340,7 @@ class Task:
             emitter.flush()
             if emitter.parked or emitter.room() <= 0:
                 return
-        start_ns = self._now_ns()
+        start_ns, one_by_one = self._now_ns(), self._firing or not self._eager
         if self._make(emitter.room()) and not emitter.parked:
             self._emissions = None
             if self._then is not None:
@@ -308,15 +350,19 @@ class Task:
                     self.on_ended(self)
                 emitter.control(self._then)
                 self._then = None
+            elif self._firing:
+                self._firing = False
+                emitter.forget_made()
             else:
                 emitter.note_taken(len(emitter.origin.values))
-        if self._made > before and not self._eager:
+        if self._made > before and one_by_one:
             self._results_pace.note(self._made - before, self._now_ns() - start_ns)
 
     def _make(self, room: int) -> bool:
         """Make and send records; return whether there are no more to make."""
         limit, emitter, before = self.chain.limit, self.emitter, self._made
-        limit[0] = min(room, CHUNK_SIZE, self._results_pace.slice)
+        most = min(CHUNK_SIZE, self._results_pace.slice)
+        limit[0] = min(room, most)
         assert self._emissions is not None
         for emission in self._emissions:
             records = len(emission[1])
@@ -325,12 +371,12 @@ class Task:
             self._made += records
             emitter.send(emission)
             # What is eager has nothing more to make: let it end, or a barrier behind it would wait.
-            # Results at the end of the input are never eager.
-            if not self._eager or self._then is not None:
+            # Results of timers and of the end of the input are never eager.
+            if not self._eager or self._firing or self._then is not None:
                 room = emitter.room()
-                if emitter.parked or room <= 0 or self._made - before >= CHUNK_SIZE:
+                if emitter.parked or room <= 0 or self._made - before >= most:
                     return False
-                limit[0] = min(room, CHUNK_SIZE, self._results_pace.slice)
+                limit[0] = min(room, most)
         self._emissions = iter(())
         return True
 

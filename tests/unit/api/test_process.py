@@ -242,7 +242,7 @@ def test_state_has_no_key_before_the_first_record(use: str) -> None:
             pass
 
     error = failure(lambda s: s.key_by(ms.it).process(Early(), uid="early"), [1])
-    assert "a state belongs to the key of a record, and no record is there yet" in str(error)
+    assert "a state belongs to the key of a record, and there is no record here" in str(error)
 
 
 @pytest.mark.parametrize("use", ["value", "update", "clear"])

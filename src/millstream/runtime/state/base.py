@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol  # Any: state is of any type
 
@@ -27,7 +27,8 @@ class StateDescription:
         name: the state's, within the operator.
         kind: what an entry's value is: of ``value``, ``reducing`` and ``aggregating`` the value
             or the accumulator itself, of ``list`` and ``operator`` a list, of ``map`` a dict. An
-            ``operator`` state has one entry, with the key None.
+            ``operator`` state has one entry, with the key None. Of ``timers`` the entry's key is
+            ``(time, key)``, and the value is None.
         type: the declared type of an entry's value, or an operator's own word for it.
         version: the user's version of the state.
         ttl: each value, element of a list or value of a map is a tuple ``(value, updated ms)``.
@@ -55,6 +56,39 @@ class Table(Protocol):
 
     table: dict[Any, Any]
     check: WriteCheck | None
+
+
+class Timers(Protocol):
+    """The timers of one operator in one time domain. A timer is unique by its time and its key.
+
+    Attributes:
+        key: whose timers are registered and deleted; to be set before.
+        registered: a number that has grown with each timer that was.
+    """
+
+    key: Hashable
+    registered: int
+
+    def register(self, time_ms: int) -> None:
+        """Add a timer of the current key, if it is not there."""
+
+    def delete(self, time_ms: int) -> None:
+        """Remove a timer of the current key, if it is there."""
+
+    def next_ms(self) -> int | None:
+        """Return when the first timer is due; None if there is none."""
+
+    def pop_due(self, now_ms: int, newest: int | None = None) -> tuple[int, Hashable] | None:
+        """Take out the first timer that is due, by time and then by registering; None if none is.
+
+        Args:
+            now_ms: what time it is.
+            newest: the number of the last one to take; others that are due are passed over for
+                good.
+
+        Returns:
+            Its time and its key.
+        """
 
 
 class StateSnapshot(Protocol):
@@ -108,8 +142,15 @@ class StateBackend(Protocol):
     def state_table(self, uid: str, spec: StateSpec) -> Table:
         """Return the table of an operator's own state, the same one each time."""
 
+    def timers(self, uid: str, name: str) -> Timers:
+        """Return the timers of an operator, the same ones each time; ``name`` is their state's."""
+
     def tick(self) -> None:
         """Read the clock; state with a time to live goes by that until the next time."""
+
+    @property
+    def now_ms(self) -> int:
+        """Return the wall clock as it was at the last ``tick``, epoch ms."""
 
     def descriptions(self) -> Sequence[StateDescription]:
         """Return each state that operators have declared."""
@@ -129,5 +170,5 @@ class StateBackend(Protocol):
 
         Raises:
             ConfigError: no operator declares it, or it has another kind, or another version and
-                no migration from that.
+                no migration from that; or there are timers, and nothing that would fire them.
         """

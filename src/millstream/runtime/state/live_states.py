@@ -24,12 +24,21 @@ D = TypeVar("D", bound=StateDescriptor[Any])
 
 
 class NoKey:
-    """Stands for the key where no record has come yet; a dict refuses it, at no cost later."""
+    """Stands for the key where there is no record; a dict refuses it, at no cost later.
+
+    Args:
+        what: there is for each key, for the error.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str = "state") -> None:
+        self._what = what
 
     def __hash__(self) -> NoReturn:
         raise RecordError(
-            "a state belongs to the key of a record, and no record is there yet: use it in "
-            "process_element"
+            f"a {self._what} belongs to the key of a record, and there is no record here: use it "
+            "in process_element or on_timer"
         )
 
 

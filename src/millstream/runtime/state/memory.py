@@ -17,8 +17,9 @@ from millstream.runtime.state import live_states as live
 from millstream.runtime.state.base import Slice, StateDescription
 from millstream.runtime.state.overlay import MISSING
 from millstream.runtime.state.private_copy import private_copy
-from millstream.runtime.state.restore import check_kind, converter
+from millstream.runtime.state.restore import check_kind, converter, refuse_timers
 from millstream.runtime.state.state_table import LARGE_OVERLAY, StateTable
+from millstream.runtime.state.timer_queue import TimerQueue
 
 _LIVE: dict[str, Any] = {  # by kind: what is made of a descriptor
     "value": live.LiveValueState,
@@ -59,6 +60,7 @@ class MemoryStateBackend:
         self._time = expiring.StateTime()
         self._tables: dict[tuple[str, str], StateTable] = {}
         self._declared: dict[tuple[str, str], StateDescriptor[Any]] = {}
+        self._timers: dict[tuple[str, str], TimerQueue] = {}
         self.tick()
 
     def state(self, uid: str, declared: StateDescriptor[Any]) -> Any:
@@ -79,9 +81,21 @@ class MemoryStateBackend:
         """Return the table of an operator's own state, the same one each time."""
         return self._table(StateDescription(uid, spec.name, spec.kind, spec.type))
 
+    def timers(self, uid: str, name: str) -> TimerQueue:
+        """Return the timers of an operator, the same ones each time; ``name`` is their state's."""
+        if (uid, name) not in self._timers:
+            queue = self._timers[uid, name] = TimerQueue()
+            self._table(StateDescription(uid, name, "timers", None)).attach(queue)
+        return self._timers[uid, name]
+
     def tick(self) -> None:
         """Read the clock; state with a time to live goes by that until the next time."""
         self._time.now_ms = self._clock.now_ms()
+
+    @property
+    def now_ms(self) -> int:
+        """Return the wall clock as it was at the last ``tick``, epoch ms."""
+        return self._time.now_ms
 
     def descriptions(self) -> list[StateDescription]:
         """Return each state that operators have declared."""
@@ -104,6 +118,9 @@ class MemoryStateBackend:
     def restore(self, stored: StateDescription, slices: Iterable[Slice]) -> None:
         """Fill a state with entries of a snapshot, before the job starts."""
         table = self._tables.get((stored.uid, stored.name))
+        if table is None and stored.kind == "timers":
+            refuse_timers(stored, slices)
+            return
         if table is None:
             declared = sorted(name for uid, name in self._tables if uid == stored.uid)
             raise ConfigError(
@@ -114,6 +131,9 @@ class MemoryStateBackend:
         check_kind(stored, table.description)
         if table.table:
             raise InternalError(f"state {stored.name!r} of operator {stored.uid!r} is not empty")
+        if stored.kind == "timers":
+            self._timers[stored.uid, stored.name].restored(keys for keys, _ in slices)
+            return
         descriptor = self._declared.get((stored.uid, stored.name))
         convert = converter(stored, table.description, descriptor, self._time.now_ms)
         for keys, values in slices:
@@ -165,6 +185,8 @@ class TableSnapshot:
             return None
         if self.description.kind in ("list", "map", "operator"):
             values = self._next_containers(max_entries)
+        elif self.description.kind == "timers":  # what is in the table is of this run only
+            values = [None] * len(list(islice(self._values, max_entries)))
         else:
             values = list(islice(self._values, max_entries))
         keys = list(islice(self._keys, len(values)))

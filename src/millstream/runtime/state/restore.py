@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any  # state is of any type
 
 from millstream.core.errors import ConfigError
 from millstream.core.state_descriptor import Migrate, StateDescriptor
 from millstream.core.wording import said, shown
-from millstream.runtime.state.base import StateDescription
+from millstream.runtime.state.base import Slice, StateDescription
 
 
 def check_kind(stored: StateDescription, declared: StateDescription) -> None:
@@ -20,6 +21,22 @@ def check_kind(stored: StateDescription, declared: StateDescription) -> None:
         raise ConfigError(
             f"state {stored.name!r} of operator {stored.uid!r}: the snapshot has a {stored.kind} "
             f"state, the job declares a {declared.kind} state: give the new one another name"
+        )
+
+
+def refuse_timers(stored: StateDescription, slices: Iterable[Slice]) -> None:
+    """Refuse timers that nothing would fire, if there are any.
+
+    Raises:
+        ConfigError: with what to do.
+    """
+    pending = sum(len(keys) for keys, _ in slices)
+    if pending:
+        raise ConfigError(
+            f"the snapshot has {stored.name} of operator {stored.uid!r} that are still to fire "
+            f"({pending:,}), and the job has no on_timer there, so they never would; bring "
+            "on_timer back (one that does nothing, until they have fired), or begin anew with "
+            "--fresh"
         )
 
 

@@ -16,7 +16,7 @@ LARGE_OVERLAY = 150_000
 
 
 class Reader(Protocol):
-    """A live state, which has to know the dict that stands for the table now."""
+    """A live state, or timers, which has to know the dict that stands for the table now."""
 
     _check: WriteCheck | None
     _table: dict[Any, Any]
