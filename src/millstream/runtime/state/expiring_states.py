@@ -75,8 +75,8 @@ class ExpiringState(LiveState[StateDescriptor[Any]]):
         return stamped[0]
 
     def _write(self, value: Any) -> None:
-        if self._check is not None:
-            self._check(value)
+        if self.check is not None:
+            self.check(value)
         self._table[self.key] = (value, self._time.now_ms)
 
 
@@ -161,8 +161,8 @@ class ExpiringListState(ExpiringState):
         """Append elements."""
         now = self._time.now_ms
         more = [(value, now) for value in values]
-        if self._check is not None:
-            self._check(more)
+        if self.check is not None:
+            self.check(more)
         stamped = self._table.get(self.key)
         if stamped and stamped[0][1] <= now - self._ttl_ms:  # else there is nothing to forget
             stamped = self._without_expired(stamped)
@@ -175,8 +175,8 @@ class ExpiringListState(ExpiringState):
         """Put these elements in place of all there are."""
         now = self._time.now_ms
         stamped = [(value, now) for value in values]
-        if self._check is not None:
-            self._check(stamped)
+        if self.check is not None:
+            self.check(stamped)
         if stamped:
             self._table[self.key] = stamped
         else:
@@ -220,8 +220,8 @@ class ExpiringMapState(ExpiringState):
         """Set several values."""
         now = self._time.now_ms
         stamped = {key: (value, now) for key, value in entries}
-        if self._check is not None:
-            self._check(stamped)
+        if self.check is not None:
+            self.check(stamped)
         before = self._table.get(self.key)
         if before is not None:
             before.update(stamped)  # an expired value that is not met is dropped by a snapshot

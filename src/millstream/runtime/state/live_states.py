@@ -46,14 +46,15 @@ class LiveState(Generic[D]):
     """What the states of one descriptor have in common; it makes nothing of the descriptor.
 
     Attributes:
+        check: what refuses a value that no snapshot can keep; None: there are none.
         key: whose state it is at the moment.
     """
 
-    __slots__ = ("_check", "_table", "key")
+    __slots__ = ("_table", "check", "key")
 
     def __init__(self, declared: D) -> None:
-        self._check: WriteCheck | None
         self._table: dict[Any, Any]
+        self.check: WriteCheck | None = None
         self.key: Hashable = NoKey() if declared.keyed else None
 
     def clear(self) -> None:
@@ -79,8 +80,8 @@ class LiveValueState(LiveState[ValueStateDescriptor[Any]]):
 
     def update(self, value: Any) -> None:
         """Set the current key's value."""
-        if self._check is not None:
-            self._check(value)
+        if self.check is not None:
+            self.check(value)
         self._table[self.key] = value
 
 
@@ -95,8 +96,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
 
     def add(self, value: Any) -> None:
         """Append one element."""
-        if self._check is not None:
-            self._check(value)
+        if self.check is not None:
+            self.check(value)
         values = self._table.get(self.key)
         if values is None:
             self._table[self.key] = [value]
@@ -106,8 +107,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
     def add_all(self, values: Iterable[Any]) -> None:
         """Append elements."""
         more = list(values)
-        if self._check is not None:
-            self._check(more)
+        if self.check is not None:
+            self.check(more)
         before = self._table.get(self.key)
         if before is not None:
             before.extend(more)
@@ -117,8 +118,8 @@ class LiveListState(LiveState[StateDescriptor[Any]]):
     def update(self, values: Iterable[Any]) -> None:
         """Put these elements in place of all there are."""
         values = list(values)
-        if self._check is not None:
-            self._check(values)
+        if self.check is not None:
+            self.check(values)
         if values:
             self._table[self.key] = values
         else:
@@ -137,8 +138,8 @@ class LiveMapState(LiveState[StateDescriptor[Any]]):
 
     def put(self, key: Any, value: Any) -> None:
         """Set a value."""
-        if self._check is not None:
-            self._check((key, value))
+        if self.check is not None:
+            self.check((key, value))
         entries = self._table.get(self.key)
         if entries is None:
             self._table[self.key] = {key: value}
@@ -193,8 +194,8 @@ class LiveReducingState(LiveState[ReducingStateDescriptor[Any]]):
         before = self._table.get(self.key, MISSING)
         if before is not MISSING:
             value = self._function(before, value)
-        if self._check is not None:
-            self._check(value)
+        if self.check is not None:
+            self.check(value)
         self._table[self.key] = value
 
     def get(self) -> Any:
@@ -217,8 +218,8 @@ class LiveAggregatingState(LiveState[AggregatingStateDescriptor[Any, Any]]):
         if before is MISSING:
             before = self._function.create_accumulator()
         accumulator = added(self._function, value, before)
-        if self._check is not None:
-            self._check(accumulator)
+        if self.check is not None:
+            self.check(accumulator)
         self._table[self.key] = accumulator
 
     def get(self) -> Any:

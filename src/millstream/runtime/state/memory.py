@@ -75,6 +75,7 @@ class MemoryStateBackend:
         else:
             state = _LIVE[declared.kind](declared)
         table.attach(state)
+        state.check = table.check
         return state
 
     def state_table(self, uid: str, spec: StateSpec) -> StateTable:

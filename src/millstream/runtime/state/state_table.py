@@ -18,7 +18,6 @@ LARGE_OVERLAY = 150_000
 class Reader(Protocol):
     """A live state, or timers, which has to know the dict that stands for the table now."""
 
-    _check: WriteCheck | None
     _table: dict[Any, Any]
 
 
@@ -64,7 +63,6 @@ class StateTable:
 
     def attach(self, reader: Reader) -> None:
         """Keep a live state's ``_table`` the one that is valid."""
-        reader._check = self.check
         reader._table = self.table  # its own dict would cost each access a look-up
         self._readers.append(reader)
 
