@@ -93,7 +93,7 @@ def test_without_the_engines_care_pythons_own_collector_does_its_work(tmp_path: 
 
 @pytest.mark.parametrize("form", ["batches", "collect"])
 def test_large_records_count_for_several_where_memory_is_bounded(form: str, tmp_path: Path) -> None:
-    # Without that, a source is 16,384 records ahead: all 500, which are 500 MB.
+    # Without that, a source is 8,192 records ahead: all 500, which are 500 MB.
     with program("large_records", tmp_path, form, "500") as running:
         assert running.wait() == 0, running.stderr
         grown_mb = int(running.stdout)

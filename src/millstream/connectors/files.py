@@ -55,8 +55,8 @@ class BlockReader:
         self._read_bytes = read_bytes
         self._aim = min(read_bytes, FIRST_AIM_BYTES)  # bytes in which a block's lines are expected
         self._file: FileIO | None = None
-        self._buffer = b""
-        self._start = 0  # of what in the buffer was not yet handed out
+        self._buffer = bytearray()
+        self._start = self._end = 0  # of what in the buffer was not yet handed out
         self._at_end = False
 
     def open(self) -> None:
@@ -81,14 +81,14 @@ class BlockReader:
     @property
     def finished(self) -> bool:
         """True once the last block ended at the end of the file."""
-        return self._at_end and self._start == len(self._buffer)
+        return self._at_end and self._start == self._end
 
     def seek(self, offset: int) -> None:
         """Let the next block begin at ``offset``."""
         assert self._file is not None  # noqa: S101  # open comes first
         self._file.seek(offset)
         self.offset = offset
-        self._buffer, self._start = b"", 0
+        self._start = self._end = 0
         self._at_end = False
 
     def next_block(self, factor: int = 1) -> bytes:
@@ -100,9 +100,9 @@ class BlockReader:
         """
         aim = self._aim if factor == 1 else self._read_bytes * factor
         cut = self._find_cut(aim)
-        if factor > 1 and self._at_end and len(self._buffer) - self._start <= aim:
-            cut = len(self._buffer)
-        block = self._buffer[self._start : cut]
+        if factor > 1 and self._at_end and self._end - self._start <= aim:
+            cut = self._end
+        block = bytes(memoryview(self._buffer)[self._start : cut])
         lines = count_lines(block)
         most = CHUNK_SIZE * factor
         while lines > most:
@@ -128,23 +128,35 @@ class BlockReader:
         """
         searched = aim
         while True:
-            end = self._start + aim
-            if len(self._buffer) >= end or self._at_end:
-                cut = self._buffer.rfind(b"\n", self._start, end) + 1
-                cut = cut or self._buffer.find(b"\n", self._start + searched) + 1
+            aimed = self._start + aim
+            if self._end >= aimed or self._at_end:
+                cut = self._buffer.rfind(b"\n", self._start, min(aimed, self._end)) + 1
+                cut = cut or self._buffer.find(b"\n", self._start + searched, self._end) + 1
                 if cut or self._at_end:
-                    return cut or len(self._buffer)
-                searched = len(self._buffer) - self._start
+                    return cut or self._end
+                searched = self._end - self._start
                 if searched > MAX_LINE_BYTES:
                     raise SourceError(
                         f"{self.who}: {self.path}: the line at byte {self.offset:,} is longer "
                         f"than {MAX_LINE_BYTES:,} bytes; is this a text file?"
                     )
-            # A long line doubles the buffer each time, so that it is not copied for every read.
-            data = self._read(max(self._read_bytes, len(self._buffer) - self._start))
-            self._at_end = not data
-            self._buffer = self._buffer[self._start :] + data
-            self._start = 0
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read into what is free of the buffer, behind what it holds.
+
+        The buffer stays one object: a new one of this size would come from the system each time,
+        page by page. A long line doubles it, so that it is not copied for every read.
+        """
+        kept = self._buffer[self._start : self._end]
+        size = 2 * max(self._read_bytes, len(kept))
+        if len(self._buffer) != size:
+            self._buffer = bytearray(size)
+        self._buffer[: len(kept)] = kept
+        free = memoryview(self._buffer)[len(kept) :]
+        count = self._read_into(free[: size // 2])
+        self._start, self._end = 0, len(kept) + count
+        self._at_end = not count
 
     def check_position(self, position: Any) -> int:
         """Return the offset in a saved position.
@@ -182,9 +194,13 @@ class BlockReader:
         return offset
 
     def _read(self, size: int) -> bytes:
+        data = bytearray(size)
+        return bytes(data[: self._read_into(data)])
+
+    def _read_into(self, buffer: bytearray | memoryview) -> int:
         assert self._file is not None  # noqa: S101  # open comes first
         try:
-            return self._file.read(size) or b""
+            return self._file.readinto(buffer) or 0
         except OSError as error:
             raise SourceError(
                 f"{self.who}: cannot read {self.path} at byte {self.offset:,}: {error.strerror}"

@@ -158,7 +158,7 @@ class BatchSource(_BlockingSource, Generic[T]):
     """The form the engine prefers: an iterator of ``(records, position)``.
 
     ``read`` is called once, on a thread of the source's own, and may block there. The engine reads
-    ahead of demand by at most 16,384 records and the batch in hand, cuts batches as it needs, and
+    ahead of demand by at most 8,192 records and the batch in hand, cuts batches as it needs, and
     remembers how far it came: the source is never asked for its state.
     """
 

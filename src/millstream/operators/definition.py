@@ -69,6 +69,13 @@ class RowOperator(OperatorDefinition):
     def write(self, loop: Loop) -> None:
         """Add this operator's lines to the loop."""
 
+    def clause(self, loop: Loop) -> str | None:
+        """Return the operator as a clause of a list comprehension over ``v``, if it can be one.
+
+        It then has no effect but its result, and raises where the loop would have to look closer.
+        """
+        return None
+
 
 def option_of(value: Any) -> Any:
     """Return a function or an expression as a plain value for ``options``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.core.expression import Expr
+from millstream.core.expression_code import render_condition
 from millstream.core.job_graph import OperatorKind
 from millstream.operators.definition import RowOperator, option_of
 from millstream.operators.loop import Loop
@@ -30,3 +31,9 @@ class Filter(RowOperator):
     def write(self, loop: Loop) -> None:
         """Write ``if not condition(v): continue``, counting."""
         loop.keep_if(self.condition)
+
+    def clause(self, loop: Loop) -> str | None:
+        """Return ``if expression``."""
+        if not isinstance(self.condition, Expr):
+            return None
+        return f"if ({render_condition(self.condition, 'v', loop.access, loop.names).code})"

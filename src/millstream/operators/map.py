@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.core.expression import Expr
+from millstream.core.expression_code import render
 from millstream.core.job_graph import OperatorKind
 from millstream.operators.definition import RowOperator, option_of
 from millstream.operators.loop import Loop
@@ -33,3 +34,10 @@ class Map(RowOperator):
             loop.expression(self.function, "v")
         else:
             loop.call(self.function)
+
+    def clause(self, loop: Loop) -> str | None:
+        """Return ``for v in [expression]``, which CPython compiles to an assignment."""
+        if not isinstance(self.function, Expr):
+            return None
+        code = render(self.function, "v", loop.access, loop.names).code
+        return None if ":=" in code else f"for v in [{code}]"  # Python allows no names there

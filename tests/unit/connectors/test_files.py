@@ -59,17 +59,18 @@ def test_a_line_of_64_mb_is_read_in_one_pass(tmp_path: Path, monkeypatch: Any) -
     size = 64 << 20
     path.write_bytes(b"short\n" * 3000 + b"x" * size + b"\nend")
     reads: list[int] = []
-    read = BlockReader._read
+    read = BlockReader._read_into
 
-    def counted(self: BlockReader, size: int) -> bytes:
-        reads.append(size)
-        return read(self, size)
+    def counted(self: BlockReader, buffer: bytearray | memoryview) -> int:
+        reads.append(len(buffer))
+        return read(self, buffer)
 
-    monkeypatch.setattr(BlockReader, "_read", counted)
+    monkeypatch.setattr(BlockReader, "_read_into", counted)
     found = blocks(opened(path))
     assert found[-2] == b"x" * size + b"\n"
     assert found[-1] == b"end"
     assert len(reads) < size // files.READ_BYTES + 50
+    assert reads[-1] < 4 * files.READ_BYTES  # the buffer is small again
 
 
 def test_an_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
