@@ -90,6 +90,7 @@ GROUPS = {
         "datagen",
         "jsonl",
         "sequence",
+        "sqlite",
         "errors",
     ],
 }

@@ -24,7 +24,7 @@ EXPORTED_NAMES = """
     ProcessContext ReducingState ReducingStateDescriptor Retry Sink SinkContext Source
     SourceContext StateTtlConfig StatefulSink Stream TransactionId TwoPhaseCommitSink ValueState
     ValueStateDescriptor blackhole col collection console count csv datagen errors explain it
-    json jsonl lit main max mean min run sequence start sum text when
+    json jsonl lit main max mean min run sequence sqlite start sum text when
 """
 
 HEAVY_NAMES = """
