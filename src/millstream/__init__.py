@@ -119,7 +119,9 @@ _HOME = {
     "runners.embedded": ["Execution"],
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
-_CONNECTORS = ("blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence", "sqlite")
+_CONNECTORS = (
+    "blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence", "sqlite",
+)  # fmt: skip
 
 __all__ = [*sorted([*_MODULES, *_CONNECTORS, "errors"])]  # noqa: PLE0604  # names, all str
 
