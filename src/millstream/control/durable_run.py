@@ -148,6 +148,7 @@ class _Record:
     def __init__(self, store: MetadataStore, lease: Lease, execution_id: str) -> None:
         self.status = JobStatus.CREATED
         self.resumed_from: int | None = None
+        self.faults: FaultPoints = NO_FAULTS
         self.stack = ExitStack()
         self._store = store
         self._lease = lease
@@ -161,6 +162,7 @@ class _Record:
 
     def end(self, result: JobResult) -> None:
         """Write down how it ended, and what it handled, as far as that is still ours to do."""
+        self.faults.reach("ended")
         try:
             self._end(result)
         except (MetadataConflictError, MetadataUnavailableError) as error:
@@ -212,8 +214,10 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         known = store.jobs.get(job.name) or store.jobs.define(_definition(graph))
         lease = _acquire(store, known, lock, clock)
         stack.callback(store.leases.release, lease)
+        options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
+        options.faults.reach("cleaned_up")
         root = folder if job.checkpoints.folder is None else Path(job.checkpoints.folder)
         storage = LocalCheckpointStorage(root / "checkpoints", job.name)
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
@@ -222,6 +226,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         how = "anew" if last is None else f"from checkpoint {last.checkpoint_id}"
         store.executions.create(known, execution_id, reason=f"begins {how}")
         record = _Record(store, lease, execution_id)
+        record.faults = options.faults
         record.sources = frozenset(
             spec.id for spec in graph.operators() if spec.kind.value == "source"
         )
@@ -232,6 +237,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
             if last is not None:
                 record.resumed_from = last.checkpoint_id
                 record.move(JobStatus.RESTORING, how)
+                options.faults.reach("restoring")
                 restored = storage.open(f"chk-{last.checkpoint_id}")
             path = (root / "checkpoints" / safe_name(job.name)).absolute().as_posix()
             owner = Ownership(graph, execution_id, lease, path, job.checkpoints.retention)
@@ -239,6 +245,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
             checkpointing = Checkpointing(job.checkpoints, journal, restored, options.faults)
             program = Program(graph, job.stream_graph.definitions())
             execution = EmbeddedRunner(clock).prepare(program, job.engine, checkpointing)
+            options.faults.reach("prepared")
         except BaseException as error:
             record.fail(said(error))
             raise
