@@ -7,13 +7,9 @@ a sink; also while it recovers. A run that the kill does not hit fails its test.
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +20,7 @@ import pytest
 
 from millstream.core.ports import FAULT_POINTS
 from tests.acceptance.exact_results import BATCHES, check
-from tests.acceptance.process import PROGRAMS
+from tests.acceptance.exact_server import Server, memory_folder, said
 from tests.acceptance.programs.exact import SINKS
 
 SERVERS = 2  # processes that start runs; each waits for its own
@@ -32,7 +28,8 @@ CHECKPOINTS = BATCHES + 1  # and the final one
 COMMITS = BATCHES * len(SINKS)
 
 RECOVERY = ("restoring", "recover_and_commit", "recover_committed")  # only in a later run
-ONCE = ("leased", "cleaned_up", "prepared", "publish", "ended")
+BEFORE = ("leased", "cleaned_up", "created", "prepared")  # before there are any threads
+ONCE = (*BEFORE, "publish", "ended")
 OCCURRENCES = {
     **dict.fromkeys(ONCE, 1),
     **dict.fromkeys(("open", "recover_and_abort", "recovered"), len(SINKS)),
@@ -47,29 +44,6 @@ POINTS = [point for point in FAULT_POINTS if point not in RECOVERY]
 STEPS = 120  # of the sinks: more than two checkpoints of each, and the job has always more
 RECOVERING_STEPS = 20  # until two SQLite sinks have recovered
 SHARE = 20  # steps of one test
-
-
-class Server:
-    """A process of ``exact.py serve``: starts the job, each time in a new process."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAMS / "exact.py"), "serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, folder: Path, kill_at: str = "") -> int:
-        """Run the job, and return its exit code."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(folder), kill_at]) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
 
 
 class Suite:
@@ -93,7 +67,7 @@ class Suite:
         folder.mkdir()
         with self._server() as server:
             for number, kill in enumerate(kills, 1):
-                code = server.run(folder, kill)
+                code = server.run(folder, f"kill {kill}")
                 if code == 0 and number == len(kills):
                     check(folder, number - 1)
                     shutil.rmtree(folder)
@@ -132,22 +106,16 @@ class Suite:
             self._servers.put(server)
 
 
-def said(folder: Path, code: int) -> str:
-    return f"exit code {code}\n{(folder / 'stdout').read_text()}{(folder / 'stderr').read_text()}"
-
-
 @pytest.fixture(scope="module")
 def suite() -> Iterator[Suite]:
-    # In memory, where there is such a folder: a kill takes nothing from it that a disk would keep.
-    memory = Path("/dev/shm")  # noqa: S108  # as the next line makes a folder of its own there
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as top:
-        made = Suite(Path(top))
+    with memory_folder() as top:
+        made = Suite(top)
         yield made
         made.close()
         print(f"\nkilled {made.hit.total()} times: {dict(sorted(made.hit.items()))}")
 
 
-def test_a_run_that_nobody_kills_is_right_and_reaches_every_fault_point(suite: Suite) -> None:
+def test_a_run_that_nobody_kills_is_right(suite: Suite) -> None:
     assert not suite.killed("nowhere:1")
     assert set(OCCURRENCES) <= set(POINTS)
 
@@ -164,9 +132,9 @@ def test_killed_at_each_step_of_a_sink_it_goes_on_and_is_right(suite: Suite, fir
     suite.at_each("step", range(first, first + SHARE))
 
 
-@pytest.mark.parametrize("point", [*RECOVERY, "open", "recover_and_abort", "recovered"])
+@pytest.mark.parametrize("point", [*RECOVERY, *BEFORE, "open", "recover_and_abort", "recovered"])
 def test_killed_while_it_recovers_it_goes_on_and_is_right(suite: Suite, point: str) -> None:
-    occurrences = 1 if point in RECOVERY else len(SINKS)
+    occurrences = 1 if point in (*RECOVERY, *BEFORE) else len(SINKS)
     for commit in range(1, COMMITS, 2):  # so there is one to be recovered
         suite.at_each(point, range(1, occurrences + 1), f"commit:{commit}")
 

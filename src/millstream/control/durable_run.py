@@ -225,6 +225,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         execution_id = f"job-{known.id}-run-{lease.epoch}"
         how = "anew" if last is None else f"from checkpoint {last.checkpoint_id}"
         store.executions.create(known, execution_id, reason=f"begins {how}")
+        options.faults.reach("created")
         record = _Record(store, lease, execution_id)
         record.faults = options.faults
         record.sources = frozenset(
@@ -315,8 +316,8 @@ def _to_resume(
         own = [row for row in rows if row.execution_id == execution.execution_id]
         if own:
             return own[0]
-        moves = store.executions.history(execution.execution_id)
-        if not any(move.to_status is JobStatus.RESTORING for move in moves):
+        reached = {move.to_status for move in store.executions.history(execution.execution_id)}
+        if JobStatus.RUNNING in reached and JobStatus.RESTORING not in reached:
             break  # it began anew, so what older ones have left does not count any more
     if resume:
         raise ConfigError(

@@ -31,7 +31,7 @@ class SystemClock:
 
 FAULT_POINTS = (
     # a run is prepared
-    "leased", "cleaned_up", "restoring", "prepared",
+    "leased", "cleaned_up", "created", "restoring", "prepared",
     # a two-phase sink deals with what earlier runs have left
     "open", "recover_and_commit", "recover_committed", "recover_and_abort", "recovered",
     # it stages records
