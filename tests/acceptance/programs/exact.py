@@ -126,6 +126,7 @@ class Faults:
         elif do == "stop":
             self._wait_until_quiet()  # a process that is stopped keeps its locks on databases
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.3)  # another thread may be the one that is told first
         elif do == "delay":
             time.sleep(0.5)
         elif do == "hold":
