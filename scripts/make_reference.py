@@ -91,6 +91,7 @@ GROUPS = {
         "datagen",
         "jsonl",
         "sequence",
+        "sqlite",
         "errors",
     ],
 }

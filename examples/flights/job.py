@@ -1,11 +1,16 @@
-"""The mean arrival delay of each carrier, from all flights that left New York City in 2013."""
+"""Flights from New York City in 2013: the mean delay of each carrier, and what never arrived."""
+
+import os
 
 import msgspec
 
 import millstream as ms
 from data import FLIGHTS
+from paced import Paced
 
 RESULT = FLIGHTS.with_name("mean_delay.jsonl")
+NEVER_ARRIVED = FLIGHTS.with_name("never_arrived")  # a folder of parts
+RATE = float(os.environ.get("FLIGHTS_PER_SECOND", "0"))  # 0: as fast as it goes
 
 
 class Flight(msgspec.Struct):
@@ -18,11 +23,10 @@ class Flight(msgspec.Struct):
     distance: int
 
 
-job = ms.Job("flights")
-flights = job.source(
-    ms.csv.source(FLIGHTS, type=Flight, null_values=("NA", "")),
-    uid="flights",
-)
+source = ms.csv.source(FLIGHTS, type=Flight, null_values=("NA", ""))
+
+job = ms.Job("flights", checkpoint_interval="1s")
+flights = job.source(Paced(source, RATE) if RATE else source, uid="flights")
 per_carrier = (
     flights.filter(ms.col("arr_delay").is_not_null())  # cancelled and diverted flights have none
     .key_by("carrier")
@@ -37,7 +41,11 @@ per_carrier.sink(
     ms.console.sink(format="table", title="Mean arrival delay by carrier, minutes"),
     uid="screen",
 )
-per_carrier.sink(ms.jsonl.sink(RESULT), uid="file")
+per_carrier.sink(ms.jsonl.sink(RESULT), uid="file")  # appears at the end
+flights.filter(ms.col("arr_delay").is_null()).sink(
+    ms.jsonl.sink(folder=NEVER_ARRIVED),  # a part appears with each checkpoint
+    uid="never_arrived",
+)
 
 if __name__ == "__main__":
     ms.main(job)

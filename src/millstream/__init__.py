@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from millstream.connectors import datagen as datagen
     from millstream.connectors import jsonl as jsonl
     from millstream.connectors import sequence as sequence
+    from millstream.connectors import sqlite as sqlite
     from millstream.control.wiring import explain as explain
     from millstream.control.wiring import run as run
     from millstream.control.wiring import start as start
@@ -120,7 +121,9 @@ _HOME = {
     "runners.embedded": ["Execution"],
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
-_CONNECTORS = ("blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence")
+_CONNECTORS = (
+    "blackhole", "collection", "console", "csv", "datagen", "jsonl", "sequence", "sqlite",
+)  # fmt: skip
 
 __all__ = [*sorted([*_MODULES, *_CONNECTORS, "errors"])]  # noqa: PLE0604  # names, all str
 

@@ -380,11 +380,14 @@ class TwoPhaseContract:
         first = self.start(1)
         first.commit(self.stage(first, 0, 5, 1, 1))
         left = self.stage(first, 5, 9, 1, 2)
-        sink = self.start(1)
-        with pytest.raises(SinkError):
-            self.stage(sink, 100, 109, 1, 2)
-        sink.commit(left)
+        with pytest.raises(SinkError, match="the job's own folder was removed"):
+            self.stage(self.start(1), 100, 109, 1, 2)
+        first.commit(left)
         self.check(9)
+        first.commit(self.stage(first, 9, 14, 1, 3))
+        with pytest.raises(SinkError, match="the job's own folder was removed"):
+            self.stage(self.start(1), 100, 109, 1, 3)  # though nothing of it is staged any more
+        self.check(14)
 
     def test_one_record_at_a_time_is_the_same(self) -> None:
         sink = self.start(1)

@@ -22,9 +22,10 @@ EXPORTED_NAMES = """
     Guarantee Job JobMode JobResult JobStatus KeyedProcessFunction KeyedStream ListState
     ListStateDescriptor MapState MapStateDescriptor OperatorStateDescriptor OverflowStrategy
     ProcessContext ReducingState ReducingStateDescriptor Retry Sink SinkContext Source
-    SourceContext StateTtlConfig StatefulSink Stream TimerService TransactionId TwoPhaseCommitSink
-    ValueState ValueStateDescriptor blackhole col collection console count csv datagen errors
-    explain it json jsonl lit main max mean min run sequence start sum text when
+    SourceContext StateTtlConfig StatefulSink Stream TimerService TransactionId
+    TwoPhaseCommitSink ValueState ValueStateDescriptor blackhole col collection console count
+    csv datagen errors explain it json jsonl lit main max mean min run sequence sqlite start sum
+    text when
 """
 
 HEAVY_NAMES = """

@@ -288,4 +288,4 @@ def _columns(fields: Any) -> tuple[tuple[str, str], ...] | None:
     return tuple((field.column, declared_type(field.type)) for field in known)
 
 
-CONNECTOR = Connector("sqlite", sink=sink)  # type: ignore[arg-type]  # not in AnySink yet
+CONNECTOR = Connector("sqlite", sink=sink)

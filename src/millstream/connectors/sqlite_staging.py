@@ -57,6 +57,10 @@ _BEGIN_RUN = """
     INSERT INTO _millstream_transactions VALUES (?, ?, 0, ?, NULL)
     ON CONFLICT (job, uid, subtask, epoch) DO NOTHING
 """
+_HAS_COMMITTED = """
+    SELECT 1 FROM _millstream_transactions
+    WHERE job = ? AND uid = ? AND epoch = ? AND checkpoint IS NOT NULL
+"""
 _NEWEST_RUN = "SELECT max(epoch) FROM _millstream_transactions WHERE job = ? AND uid = ?"
 _COMMITTED = """
     SELECT checkpoint FROM _millstream_transactions
@@ -67,6 +71,11 @@ _NOTE_COMMIT = """
     ON CONFLICT (job, uid, subtask, epoch)
     DO UPDATE SET checkpoint = max(coalesce(checkpoint, 0), excluded.checkpoint)
 """
+
+_COUNTED_ANEW = (
+    ". If the job's own folder was removed or replaced, its runs are counted anew: then delete "
+    "this job's rows from _millstream_transactions and _millstream_staged"
+)
 
 
 class SqliteStaging:
@@ -149,10 +158,19 @@ class SqliteStaging:
             self.connection.execute(_REMOVE, asdict(id))
 
     def begin_run(self, epoch: int) -> None:
-        """Remove what runs of smaller epochs have staged, and refuse them from now on."""
+        """Remove what runs of smaller epochs have staged, and refuse them from now on.
+
+        Raises:
+            FencedError: a newer run has begun, or another one of the same epoch has committed.
+        """
         self.epoch = epoch
         run = (self._job, self._uid, epoch)
         with self._transaction():
+            if self.connection.execute(_HAS_COMMITTED, run).fetchone():
+                raise FencedError(
+                    f"{self._who}: run {epoch} of job {self._job!r} has written to {self._path} "
+                    f"already, and this is another run {epoch}{_COUNTED_ANEW}"
+                )
             self.connection.execute(_REMOVE_BEFORE, run)
             self.connection.execute(_BEGIN_RUN, run)
 
@@ -214,7 +232,5 @@ class SqliteStaging:
         if newest is not None and newest > self.epoch:
             raise FencedError(
                 f"{self._who}: run {newest} of job {self._job!r} writes to {self._path} now, and "
-                f"this is run {self.epoch}, which must end. If the job's own folder was removed, "
-                "its runs are counted anew: then delete this job's rows from "
-                "_millstream_transactions and _millstream_staged"
+                f"this is run {self.epoch}, which must end{_COUNTED_ANEW}"
             )

@@ -80,9 +80,11 @@ class StoredJournal:
     def begin(self, checkpoint_id: int, *, final: bool) -> PendingCheckpoint:
         """Begin a checkpoint: its row, then its folder."""
         owner, graph = self._owner, self._owner.graph
+        self._faults.reach("begin")
         self._store.checkpoints.begin(
             owner.lease, NewCheckpoint(owner.execution_id, checkpoint_id, graph.mode)
         )
+        self._faults.reach("begun")
         return self._storage.begin(
             CheckpointMetadata(
                 checkpoint_id=checkpoint_id,
@@ -100,6 +102,7 @@ class StoredJournal:
     def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> None:
         """Make it exist: first the files, durably, then the row."""
         positions = {uid: {uid: text} for uid, text in summary.positions.items()}
+        self._faults.reach("complete")
         completed = pending.complete(positions)
         self._faults.reach("durable")
         size_bytes = sum(each.size_bytes for each in completed.metadata.files.values())
@@ -125,7 +128,9 @@ class StoredJournal:
         ids = [row.checkpoint_id for row in rows if not row.savepoint]
         kept, old = ids[: self._owner.retention], ids[self._owner.retention :]
         if old:
+            self._faults.reach("retain")
             self._store.checkpoints.delete(self._owner.lease, old)
+            self._faults.reach("retained")
         for each in self._storage.checkpoints():
             number = each.metadata.checkpoint_id
             if number not in kept and kept and number < kept[0]:

@@ -149,6 +149,7 @@ class _Record:
     def __init__(self, store: MetadataStore, lease: Lease, execution_id: str) -> None:
         self.status = JobStatus.CREATED
         self.resumed_from: int | None = None
+        self.faults: FaultPoints = NO_FAULTS
         self.stack = ExitStack()
         self._store = store
         self._lease = lease
@@ -162,6 +163,7 @@ class _Record:
 
     def end(self, result: JobResult) -> None:
         """Write down how it ended, and what it handled, as far as that is still ours to do."""
+        self.faults.reach("ended")
         try:
             self._end(result)
         except (MetadataConflictError, MetadataUnavailableError) as error:
@@ -213,8 +215,10 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         known = store.jobs.get(job.name) or store.jobs.define(_definition(graph))
         lease = _acquire(store, known, lock, clock)
         stack.callback(store.leases.release, lease)
+        options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
+        options.faults.reach("cleaned_up")
         root = folder if job.checkpoints.folder is None else Path(job.checkpoints.folder)
         storage = LocalCheckpointStorage(root / "checkpoints", job.name)
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
@@ -222,7 +226,9 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         execution_id = f"job-{known.id}-run-{lease.epoch}"
         how = f"from checkpoint {candidates[0].checkpoint_id}" if candidates else "anew"
         store.executions.create(known, execution_id, reason=f"begins {how}")
+        options.faults.reach("created")
         record = _Record(store, lease, execution_id)
+        record.faults = options.faults
         record.sources = frozenset(
             spec.id for spec in graph.operators() if spec.kind.value == "source"
         )
@@ -231,6 +237,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         try:
             if candidates:
                 record.move(JobStatus.RESTORING, how)
+                options.faults.reach("restoring")
             path = (root / "checkpoints" / safe_name(job.name)).absolute().as_posix()
             owner = Ownership(graph, execution_id, lease, path, job.checkpoints.retention)
             journal = StoredJournal(store, storage, owner, clock, options.faults)
@@ -248,6 +255,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
                 record.resumed_from, execution = chosen
             else:
                 execution = prepare(None)
+            options.faults.reach("prepared")
         except BaseException as error:
             record.fail(said(error))
             raise

@@ -48,8 +48,8 @@ def to_resume(
     found = []
     for execution in executions:
         found += [row for row in rows if row.execution_id == execution.execution_id]
-        moves = store.executions.history(execution.execution_id)
-        if not any(move.to_status is JobStatus.RESTORING for move in moves):
+        reached = {move.to_status for move in store.executions.history(execution.execution_id)}
+        if JobStatus.RUNNING in reached and JobStatus.RESTORING not in reached:
             break  # it began anew, so what older ones have left does not count any more
     if resume and not found:
         raise ConfigError(

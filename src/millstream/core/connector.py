@@ -10,8 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from millstream.core.errors import ConfigError
-from millstream.core.sink import AnySink
 from millstream.core.source import AnySource
+from millstream.core.two_phase import AnySinkForm
 
 ENTRY_POINT_GROUP = "millstream.connectors"
 
@@ -28,7 +28,7 @@ class Connector:
 
     name: str
     source: Callable[..., AnySource] | None = None
-    sink: Callable[..., AnySink] | None = None
+    sink: Callable[..., AnySinkForm] | None = None
 
     def make_source(self, options: dict[str, Any]) -> AnySource:
         """Make a source.
@@ -41,7 +41,7 @@ class Connector:
         made: AnySource = _make(self.source, f"source {self.name!r}", options)
         return made
 
-    def make_sink(self, options: dict[str, Any]) -> AnySink:
+    def make_sink(self, options: dict[str, Any]) -> AnySinkForm:
         """Make a sink.
 
         Raises:
@@ -49,7 +49,7 @@ class Connector:
         """
         if self.sink is None:
             raise ConfigError(f"connector {self.name!r} has no sink, only a source")
-        made: AnySink = _make(self.sink, f"sink {self.name!r}", options)
+        made: AnySinkForm = _make(self.sink, f"sink {self.name!r}", options)
         return made
 
 

@@ -29,11 +29,30 @@ class SystemClock:
     monotonic_ns = staticmethod(time.monotonic_ns)
 
 
+FAULT_POINTS = (
+    # a run is prepared
+    "leased", "cleaned_up", "created", "restoring", "prepared",
+    # a two-phase sink deals with what earlier runs have left
+    "open", "recover_and_commit", "recover_committed", "recover_and_abort", "recovered",
+    # it stages records
+    "begin_transaction", "staged",
+    # a checkpoint, from its trigger to the last sink that has committed; then old ones are removed
+    "trigger", "begin", "begun", "barrier", "task", "pre_commit", "pre_committed", "complete",
+    "durable", "row", "completed", "commit", "committed", "retain", "retained",
+    # the end of the input
+    "publish", "ended",
+)  # fmt: skip
+"""The names that a run gives to ``FaultPoints``: each may come any number of times."""
+
+
 class FaultPoints(Protocol):
     """Where a test makes a run fail; see ``NO_FAULTS``."""
 
     def reach(self, point: str) -> None:
-        """Note that the run has come to a named point. From any thread."""
+        """Note that the run has come to one of ``FAULT_POINTS``. From any thread.
+
+        What it raises, the step at that point has raised.
+        """
 
 
 class _NoFaults:

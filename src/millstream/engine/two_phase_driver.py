@@ -58,19 +58,24 @@ class TwoPhaseDriver(SinkDriver):
         self._woken.set()
 
     def _open(self) -> None:
-        sink = self._two_phase
+        sink, reach = self._two_phase, self.faults.reach
+        reach("open")
         self._timed(sink.open, self._ctx)
         for handle in self._restored.get("handles", ()):
-            self.faults.reach("recover_and_commit")
+            reach("recover_and_commit")
             if not self._persist(sink.recover_and_commit, handle):
                 return
+            reach("recover_committed")
+        reach("recover_and_abort")
         self._timed(sink.recover_and_abort, self.epoch)
+        reach("recovered")
         self._dispatcher.post(self.on_opened, self.uid)
 
     def _invoke(self, chunk: Chunk) -> None:
         sink, records = self._two_phase, len(chunk.values)
         begun_ns = self._dispatcher.clock.monotonic_ns()
         if not self._begun:
+            self.faults.reach("begin_transaction")
             name = TransactionId(self._ctx.job, self.uid, 0, self.epoch, self.next_checkpoint)
             self._transaction = self._timed(sink.begin_transaction, name)
             self._begun = True
@@ -83,6 +88,7 @@ class TwoPhaseDriver(SinkDriver):
                 operator_uid=self.uid,
             ) from error
         self.busy_since_ns = 0
+        self.faults.reach("staged")
         self.taken += records
         elapsed_ns = self._dispatcher.clock.monotonic_ns() - begun_ns
         self._dispatcher.post(self.edge.on_taken, (records, elapsed_ns))
