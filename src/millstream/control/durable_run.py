@@ -6,16 +6,26 @@ import os
 import platform
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from millstream.api.job import Job
 from millstream.control.checkpoint_journal import Ownership, StoredJournal
 from millstream.control.folder_lock import FolderLock
+from millstream.control.job_control import JobControl, JobFacts
 from millstream.control.job_file import refuse_while_loading
 from millstream.control.job_folder import job_folder
+from millstream.control.job_socket import JobSocket
 from millstream.control.job_state import check_move
 from millstream.control.lease_keeper import LEASE_S, LeaseKeeper
 from millstream.control.planning import plan
+from millstream.control.restore_point import (
+    RestorePoint,
+    find_savepoint,
+    forked_from,
+    open_restore_point,
+    restore_point_of,
+)
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import JobGraph
 from millstream.core.job_result import JobResult
@@ -30,6 +40,7 @@ from millstream.core.ports import (
     ThreadSpawner,
 )
 from millstream.core.wording import said
+from millstream.engine.checkpoint.dry_restore import DryRestore
 from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.operators.program import Program
 from millstream.runners.embedded import EmbeddedRunner, Execution
@@ -41,7 +52,6 @@ from millstream.storage.metadata.errors import (
     MetadataUnavailableError,
 )
 from millstream.storage.metadata.records import (
-    CheckpointRecord,
     CheckpointStatus,
     JobDefinition,
     JobRecord,
@@ -59,28 +69,47 @@ class RunOptions:
         folder: the job's; None: ``.millstream/<job>``.
         resume: True: go on from the last checkpoint; False: begin anew; None: go on if the last
             execution did not end COMPLETED and there is a checkpoint of it.
+        from_savepoint: its number or its folder: go on from it, whatever was last.
         faults: where a test makes the run fail.
     """
 
     folder: str | Path | None = None
     resume: bool | None = None
+    from_savepoint: str | Path | None = None
     faults: FaultPoints = NO_FAULTS
+
+    def __post_init__(self) -> None:
+        if self.from_savepoint is not None and self.resume is not None:
+            raise ConfigError(
+                "--from-savepoint says what to go on from, and so do --resume and --fresh: "
+                "choose one"
+            )
 
 
 class DurableExecution:
     """A job that is ready to run, under its lease. Call ``wait``, or ``close`` to give it back."""
 
-    def __init__(self, execution: Execution, record: _Record, keeper: LeaseKeeper) -> None:
+    def __init__(
+        self, execution: Execution, record: _Record, keeper: LeaseKeeper, folder: Path
+    ) -> None:
         self._execution = execution
         self._record = record
         self._keeper = keeper
+        self._folder = folder
+        self._control: JobControl | None = None
+        self._socket: JobSocket | None = None
         self._spawner: Spawner = ThreadSpawner()
         self._closed = False
 
     @property
     def resumed_from(self) -> int | None:
-        """Return the checkpoint that the run goes on from."""
-        return self._record.resumed_from
+        """Return the checkpoint or savepoint that the run goes on from."""
+        return None if self._record.begins is None else self._record.begins.checkpoint_id
+
+    @property
+    def begins(self) -> str | None:
+        """Return what the run goes on from, in words; None: it begins anew."""
+        return None if self._record.begins is None else str(self._record.begins)
 
     @property
     def started(self) -> bool:
@@ -100,6 +129,14 @@ class DurableExecution:
     def _begin(self) -> None:
         self._record.move(JobStatus.RUNNING, "started")
         self._keeper.start(self._spawner)
+        facts = JobFacts(self._record.job, self._record.id, self.begins)
+        self._control = control = JobControl(self._execution, facts)
+        try:
+            self._socket = JobSocket(self._folder, control.handle)
+        except OSError as error:
+            warning("control.unavailable", folder=str(self._folder), error=said(error))
+        else:
+            self._socket.start(self._spawner)
 
     def cancel(self) -> None:
         """Ask the job to end. From any thread."""
@@ -134,29 +171,38 @@ class DurableExecution:
         """Give the job back, if that has not been done."""
         if not self._closed:
             self._closed = True
+            if self._socket is not None and self._control is not None:
+                result = self.result() if self.started and self.ended else None
+                self._socket.close(partial(self._control.end, result))
             self._keeper.stop()
             self._record.close()
+            if self._socket is not None:
+                self._socket.hang_up()  # now that the folder is free
 
 
 class _Record:
     """What is written down of one execution.
 
     Attributes:
+        job: its name.
+        id: the execution's.
         status: where it stands.
+        begins: what it goes on from.
     """
 
-    def __init__(self, store: MetadataStore, lease: Lease, execution_id: str) -> None:
+    def __init__(self, store: MetadataStore, lease: Lease, job: str, execution_id: str) -> None:
+        self.job = job
         self.status = JobStatus.CREATED
-        self.resumed_from: int | None = None
+        self.begins: RestorePoint | None = None
         self.stack = ExitStack()
         self._store = store
         self._lease = lease
-        self._id = execution_id
+        self.id = execution_id
 
     def move(self, status: JobStatus, reason: str) -> None:
         """Move the execution on."""
         check_move(self.status, status)
-        self._store.executions.move(self._id, self.status, status, reason=reason)
+        self._store.executions.move(self.id, self.status, status, reason=reason)
         self.status = status
 
     def end(self, result: JobResult) -> None:
@@ -169,9 +215,10 @@ class _Record:
     def _end(self, result: JobResult) -> None:
         read = sum(each.records_in for each in result.account.operators if each.id in self.sources)
         throughput = read / result.duration_s if result.duration_s > 0 else None
-        self._store.executions.record_counts(self._id, RecordCounts(read, 0, throughput))
+        self._store.executions.record_counts(self.id, RecordCounts(read, 0, throughput))
         if result.status is JobStatus.CANCELLED:
-            self.move(JobStatus.CANCELLING, "asked to")
+            how = f"savepoint {result.savepoint}" if result.savepoint else "without a savepoint"
+            self.move(JobStatus.CANCELLING, f"asked to, {how}")
         error = "" if result.error is None else said(result.error)
         self.move(result.status, error or f"after {result.duration_s:.2f} s")
 
@@ -184,7 +231,7 @@ class _Record:
 
     def _tell_unnoted(self, error: Exception) -> None:
         """Say that the end is not written down: the next run finds the execution cut off."""
-        warning("execution.end_not_noted", execution_id=self._id, error=said(error))
+        warning("execution.end_not_noted", execution_id=self.id, error=said(error))
 
     def close(self) -> None:
         """Give the job back."""
@@ -210,18 +257,22 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         stack.callback(lock.release)
         store = stack.enter_context(open_metadata(folder / "metadata.db"))
         known = store.jobs.get(job.name) or store.jobs.define(_definition(graph))
-        lease = _acquire(store, known, lock, clock)
+        begins = None
+        if options.from_savepoint is not None:
+            begins = find_savepoint(store, job.name, str(options.from_savepoint))
+        lease = _acquire(store, known, lock, clock, begins.epoch if begins else 0)
         stack.callback(store.leases.release, lease)
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
         root = folder if job.checkpoints.folder is None else Path(job.checkpoints.folder)
-        storage = LocalCheckpointStorage(root / "checkpoints", job.name)
+        savepoints = (folder / "savepoints").absolute()
+        storage = LocalCheckpointStorage(root / "checkpoints", job.name, savepoints=savepoints)
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
-        last = _to_resume(store, known, options.resume)
+        begins = begins or _to_resume(store, known, options.resume)
         execution_id = f"job-{known.id}-run-{lease.epoch}"
-        how = "anew" if last is None else f"from checkpoint {last.checkpoint_id}"
+        how = "anew" if begins is None else str(begins)
         store.executions.create(known, execution_id, reason=f"begins {how}")
-        record = _Record(store, lease, execution_id)
+        record = _Record(store, lease, job.name, execution_id)
         record.sources = frozenset(
             spec.id for spec in graph.operators() if spec.kind.value == "source"
         )
@@ -229,22 +280,24 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         record.move(JobStatus.INITIALIZING, "millstream run")
         try:
             restored = None
-            if last is not None:
-                record.resumed_from = last.checkpoint_id
+            if begins is not None:
+                record.begins = begins
                 record.move(JobStatus.RESTORING, how)
-                restored = storage.open(f"chk-{last.checkpoint_id}")
+                restored = open_restore_point(storage, job.name, begins)
             path = (root / "checkpoints" / safe_name(job.name)).absolute().as_posix()
-            owner = Ownership(graph, execution_id, lease, path, job.checkpoints.retention)
+            retention = job.checkpoints.retention
+            owner = Ownership(graph, execution_id, lease, path, str(savepoints), retention)
             journal = StoredJournal(store, storage, owner, clock, options.faults)
             checkpointing = Checkpointing(job.checkpoints, journal, restored, options.faults)
             program = Program(graph, job.stream_graph.definitions())
+            journal.dry_restore = DryRestore(program, job.engine, clock)
             execution = EmbeddedRunner(clock).prepare(program, job.engine, checkpointing)
         except BaseException as error:
             record.fail(said(error))
             raise
         keeper = LeaseKeeper(store.leases, lease, clock, execution.fail)
         record.stack = stack.pop_all()
-    return DurableExecution(execution, record, keeper)
+    return DurableExecution(execution, record, keeper, folder.absolute())
 
 
 def _definition(graph: JobGraph) -> JobDefinition:
@@ -258,19 +311,24 @@ def _definition(graph: JobGraph) -> JobDefinition:
     )
 
 
-def _acquire(store: MetadataStore, job: JobRecord, lock: FolderLock, clock: Clock) -> Lease:
+def _acquire(
+    store: MetadataStore, job: JobRecord, lock: FolderLock, clock: Clock, above_epoch: int
+) -> Lease:
     """Take the job's lease, also from a process that died with it."""
     host = platform.node()
     owner = f"{host}/{os.getpid()}/{clock.now_ms()}"
+    acquire = partial(
+        store.leases.acquire, job.id, owner, duration_s=LEASE_S, above_epoch=above_epoch
+    )
     try:
-        return store.leases.acquire(job.id, owner, duration_s=LEASE_S)
+        return acquire()
     except LeaseHeldError:
         held = store.leases.current(job.id)
         # Whoever works in this folder holds its lock, so a former holder on this machine is dead.
         if held is None or not lock.exclusive or not held.owner.startswith(f"{host}/"):
             raise
         store.leases.release(held)
-        return store.leases.acquire(job.id, owner, duration_s=LEASE_S)
+        return acquire()
 
 
 def _clean_up(store: MetadataStore, job: JobRecord, lease: Lease) -> None:
@@ -281,10 +339,8 @@ def _clean_up(store: MetadataStore, job: JobRecord, lease: Lease) -> None:
         store.executions.move(each.execution_id, each.status, JobStatus.FAILED, reason=reason)
 
 
-def _to_resume(
-    store: MetadataStore, job: JobRecord, resume: bool | None
-) -> CheckpointRecord | None:
-    """Return the checkpoint to go on from; None: begin anew.
+def _to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> RestorePoint | None:
+    """Return the checkpoint, or the savepoint of a stop, to go on from; None: begin anew.
 
     Raises:
         ConfigError: the user wants to go on, and there is nothing to go on from.
@@ -302,13 +358,18 @@ def _to_resume(
     rows = [
         row
         for row in store.checkpoints.of_job(job.id, status=CheckpointStatus.SUCCESS)
-        if not row.savepoint
+        if row.stop or not row.savepoint  # other savepoints are the user's alone
     ]
     for execution in executions:
         own = [row for row in rows if row.execution_id == execution.execution_id]
         if own:
-            return own[0]
+            return restore_point_of(own[0])
         moves = store.executions.history(execution.execution_id)
+        if not any(move.to_status is JobStatus.RUNNING for move in moves):
+            continue  # it never ran, so whatever it was to begin from, nothing has changed
+        fork = forked_from(moves[0].reason)
+        if fork is not None:
+            return fork
         if not any(move.to_status is JobStatus.RESTORING for move in moves):
             break  # it began anew, so what older ones have left does not count any more
     if resume:

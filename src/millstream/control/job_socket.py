@@ -37,12 +37,12 @@ Handler = Callable[[bytes, Answer], None]
 
 
 class _Client:
-    """One connection; ``asked`` once its request is there."""
+    """One connection: whether its request is there, and whether that is answered."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.received = bytearray()
-        self.asked = False
+        self.asked = self.answered = False
 
 
 class JobSocket:
@@ -83,7 +83,8 @@ class JobSocket:
         """Serve no more, and remove the socket.
 
         Args:
-            last_words: answers those who still wait; they stay connected until ``hang_up``.
+            last_words: answers those who wait for the end; others are told that the job has ended.
+                All of them stay connected until ``hang_up``.
         """
         self._closing = True
         self._wake()
@@ -91,6 +92,8 @@ class JobSocket:
             self._thread.join()
         last_words()
         self._reply()
+        for client in [each for each in self._clients if not each.answered]:
+            self._send(client, refusal("the job ended before it had answered"))
         with suppress(OSError):  # the folder may be gone
             (self._folder / NAME).unlink(missing_ok=True)
         self._listener.close()
@@ -177,7 +180,10 @@ class JobSocket:
     def _reply(self) -> None:
         while not self._replies.empty():
             client, reply = self._replies.get()
-            if client in self._clients and (not self._send(client, reply) or not self._closing):
+            if client not in self._clients or client.answered:
+                continue
+            client.answered = True
+            if not self._send(client, reply) or not self._closing:
                 self._drop(client)
 
     def _send(self, client: _Client, reply: Reply) -> bool:

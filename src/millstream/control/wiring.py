@@ -40,7 +40,10 @@ def prepare(job: Job) -> Execution:
 
 
 def prepare_in_folder(
-    job: Job, folder: str | Path | None = None, resume: bool | None = None
+    job: Job,
+    folder: str | Path | None = None,
+    resume: bool | None = None,
+    from_savepoint: str | Path | None = None,
 ) -> DurableExecution:
     """Return a job that is ready to run in its folder: with metadata, lease and checkpoints.
 
@@ -49,13 +52,14 @@ def prepare_in_folder(
         folder: the job's own; None: ``.millstream/<job>``.
         resume: go on from the last checkpoint, or begin anew (False); None: go on if the last
             execution did not end COMPLETED and has one.
+        from_savepoint: go on from this savepoint, whatever was last: its number or its folder.
 
     Raises:
         ConfigError: the job cannot run, or another process runs it.
     """
     from millstream.control.durable_run import RunOptions, prepare_durable
 
-    return prepare_durable(job, RunOptions(folder, resume))
+    return prepare_durable(job, RunOptions(folder, resume, from_savepoint))
 
 
 def start(job: Job) -> Execution:
@@ -69,7 +73,13 @@ def start(job: Job) -> Execution:
     return execution
 
 
-def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = None) -> JobResult:
+def run(
+    job: Job,
+    *,
+    folder: str | Path | None = None,
+    resume: bool | None = None,
+    from_savepoint: str | Path | None = None,
+) -> JobResult:
     """Run a job in this process, to its end.
 
     Ctrl-C cancels it and, when it has ended, raises ``KeyboardInterrupt``.
@@ -79,9 +89,10 @@ def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = Non
         folder: where its checkpoints and its history are kept; without one, there are none.
         resume: True goes on from the last checkpoint in the folder, False begins anew; by default
             the run goes on if the last one did not end COMPLETED.
+        from_savepoint: a savepoint to go on from, whatever was last: its number or its folder.
 
     Returns:
-        How it ended: COMPLETED, with every operator's counts.
+        How it ended, with every operator's counts: COMPLETED, or CANCELLED by `millstream stop`.
 
     Raises:
         ConfigError: the job cannot run; nothing was started.
@@ -90,11 +101,14 @@ def run(job: Job, *, folder: str | Path | None = None, resume: bool | None = Non
         StuckError: something did not end within its grace time.
     """
     if folder is None:
-        if resume is not None:
-            raise ConfigError("resume= has an effect only with folder=…, where checkpoints are")
+        if resume is not None or from_savepoint is not None:
+            raise ConfigError(
+                "resume= and from_savepoint= have an effect only with folder=…, where "
+                "checkpoints are"
+            )
         result = prepare(job).wait()
     else:
-        result = prepare_in_folder(job, folder, resume).wait()
+        result = prepare_in_folder(job, folder, resume, from_savepoint).wait()
     if result.error is not None:
         raise result.error
     return result

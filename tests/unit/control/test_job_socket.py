@@ -246,8 +246,8 @@ def test_a_process_that_dies_before_it_answers_is_told_from_a_refusal(served: Se
     asking.start()
     wait_until(lambda: len(served.waiting) == 1, "the request")
     served.waiting.clear()
-    served.close()
-    served.socket.hang_up()
+    for client in served.socket._clients:  # as the system does it for a killed process
+        client.connection.shutdown(socket.SHUT_RDWR)
     asking.join(10)
     assert "the process of job 'job' ended before it had answered" in str(failures[0])
 
@@ -255,3 +255,13 @@ def test_a_process_that_dies_before_it_answers_is_told_from_a_refusal(served: Se
 def test_a_job_that_does_not_answer_in_time_is_told(served: Served) -> None:
     with pytest.raises(JobGoneError, match=r"did not answer within 0\.01 s"):
         ask(served.folder, "job", {"command": "wait"}, timeout_s=0.01)
+
+
+def test_who_still_waits_at_the_end_is_told_so(served: Served) -> None:
+    with served.connect() as connection:
+        connection.sendall(b"wait\n")
+        wait_until(lambda: len(served.waiting) == 1, "the request")
+        served.waiting.clear()
+        served.close()
+        assert b"the job ended before it had answered" in connection.recv(1000)
+    served.socket.hang_up()
