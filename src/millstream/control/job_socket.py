@@ -214,14 +214,16 @@ def refusal(reason: str) -> Reply:
 def _listen(folder: Path) -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets")
+    new = f"{NAME}.new"  # until it answers; the next run replaces what a kill has left of either
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        (folder / NAME).unlink(missing_ok=True)
-        with _address(folder) as address:
+        (folder / new).unlink(missing_ok=True)
+        with _address(folder, new) as address:
             listener.bind(address)
-        (folder / NAME).chmod(0o600)  # before anybody can connect
+        (folder / new).chmod(0o600)  # nobody can connect before it listens
         listener.listen(MAX_CLIENTS)
         listener.setblocking(False)
+        (folder / new).replace(folder / NAME)
     except BaseException:
         listener.close()
         raise
@@ -229,15 +231,15 @@ def _listen(folder: Path) -> socket.socket:
 
 
 @contextmanager
-def _address(folder: Path) -> Iterator[str]:
+def _address(folder: Path, name: str = NAME) -> Iterator[str]:
     """Yield a path of the socket that the system takes, however deep the folder is."""
-    path = os.fspath(folder / NAME)
+    path = os.fspath(folder / name)
     if len(os.fsencode(path)) <= _LONGEST_PATH or not _FDS.is_dir():
         yield path
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield f"{_FDS}/{descriptor}/{NAME}"
+        yield f"{_FDS}/{descriptor}/{name}"
     finally:
         os.close(descriptor)
 
