@@ -13,7 +13,7 @@ from millstream.storage.checkpoints.base import (
     CheckpointStorage,
     StoredCheckpoint,
 )
-from millstream.storage.checkpoints.stored import open_checkpoint
+from millstream.storage.checkpoints.stored import METADATA_FILE, open_checkpoint
 from millstream.storage.metadata.records import CheckpointRecord, CheckpointStatus
 from millstream.storage.metadata.store import MetadataStore
 
@@ -96,13 +96,12 @@ def find_savepoint(store: MetadataStore, job: str, reference: str) -> RestorePoi
                 f"{', '.join(there) or 'none'}. One that is elsewhere is named by its folder"
             )
         path = row.storage_path
-    try:
-        stored = open_checkpoint(path)
-    except CheckpointNotFoundError:
+    if not (Path(path) / METADATA_FILE).is_file():
         raise ConfigError(
-            f"there is no savepoint in {Path(path).absolute()}; `millstream savepoint list` shows "
-            f"those of job {job!r}"
-        ) from None
+            f"there is no savepoint in {Path(path).absolute()}: it has no {METADATA_FILE}; "
+            f"`millstream savepoint list` shows those of job {job!r}"
+        )
+    stored = open_checkpoint(path)
     metadata = stored.metadata
     if metadata.job != job:
         raise ConfigError(f"the savepoint in {path} is of job {metadata.job!r}, not of {job!r}")

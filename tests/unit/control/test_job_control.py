@@ -143,7 +143,7 @@ def test_a_stop_is_a_cancel_and_the_next_run_goes_on(tmp_path: Path) -> None:
         reply = running.ask("stop")
         assert (reply["status"], reply["savepoint"]) == ("CANCELLED", None)
     assert running.result().status is JobStatus.CANCELLED
-    end = max(written(out)) + 10
+    end = max(written(out)) + 30
     ms.run(make_job(out, generator(end)), folder=tmp_path / "job")
     assert written(out) == dict.fromkeys(range(end), 1)
 
@@ -164,7 +164,7 @@ def test_stopped_with_a_savepoint_the_next_run_goes_on_exactly_there(
         assert f"ended with savepoint {reply['savepoint']}" in result.report()
         numbers = written(out)
         assert numbers == dict.fromkeys(range(len(numbers)), 1), "all of it, and nothing behind it"
-    end = len(written(out)) + 10
+    end = len(written(out)) + 30
     ms.run(make_job(out, source(end), interval="20ms"), folder=folder)
     assert written(out) == dict.fromkeys(range(end), 1)
     assert totals(out) == expected_totals(range(end))
