@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from millstream.cli import job_commands
 from millstream.cli.app import command
+from millstream.control.job_socket import ask
+from tests.support.stepping import wait_until
 from tests.unit.control.running import ENDLESS, Running, generator, make_job
 from tests.unit.control.test_job_control import Block, damage
 
@@ -163,3 +166,28 @@ def test_from_savepoint_and_another_choice_are_refused(
     code, _, err = millstream("run", "job.py", "--from-savepoint", "1", choice)
     assert code == 2
     assert "--from-savepoint says what to go on from" in err
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "last"),
+    [({}, 130, "stopped\n"), ({"savepoint": True}, 130, "stopped\n"), ({"drain": True}, 0, "")],
+)
+def test_a_run_that_is_stopped_ends_as_one_that_is_interrupted_unless_it_is_drained(
+    request_: dict[str, bool], code: int, last: str, millstream: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text(
+        'import millstream as ms\njob = ms.Job("told")\n'
+        'job.source("sequence", stop=None, rate=1000, uid="n").sink("blackhole", uid="out")\n'
+    )
+
+    def stop() -> None:
+        wait_until((tmp_path / "folder/control.sock").exists, "the job")
+        ask(tmp_path / "folder", "told", {"command": "stop", **request_})
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    ended_with, _, err = millstream("run", "job.py", "--folder", "folder")
+    stopping.join(30)
+    assert ended_with == code
+    assert err.endswith(last)
+    assert ("ended with savepoint" in err) == bool(request_)
