@@ -7,6 +7,7 @@ import platform
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from millstream.api.job import Job
@@ -53,6 +54,7 @@ from millstream.storage.metadata.errors import (
 )
 from millstream.storage.metadata.records import (
     CheckpointStatus,
+    ExecutionRecord,
     JobDefinition,
     JobRecord,
     Lease,
@@ -96,7 +98,7 @@ class DurableExecution:
         self._record = record
         self._keeper = keeper
         self._folder = folder
-        self._control: JobControl | None = None
+        self._control = JobControl(execution, JobFacts(record.job, record.id, self.begins))
         self._socket: JobSocket | None = None
         self._spawner: Spawner = ThreadSpawner()
         self._closed = False
@@ -129,10 +131,8 @@ class DurableExecution:
     def _begin(self) -> None:
         self._record.move(JobStatus.RUNNING, "started")
         self._keeper.start(self._spawner)
-        facts = JobFacts(self._record.job, self._record.id, self.begins)
-        self._control = control = JobControl(self._execution, facts)
         try:
-            self._socket = JobSocket(self._folder, control.handle)
+            self._socket = JobSocket(self._folder, self._control.handle)
         except OSError as error:
             warning("control.unavailable", folder=str(self._folder), error=said(error))
         else:
@@ -171,13 +171,16 @@ class DurableExecution:
         """Give the job back, if that has not been done."""
         if not self._closed:
             self._closed = True
-            if self._socket is not None and self._control is not None:
-                result = self.result() if self.started and self.ended else None
-                self._socket.close(partial(self._control.end, result))
-            self._keeper.stop()
-            self._record.close()
-            if self._socket is not None:
-                self._socket.hang_up()  # now that the folder is free
+            with ExitStack() as last:  # in the reverse order, whatever one of them raises
+                if self._socket is not None:
+                    last.callback(self._socket.hang_up)  # when the folder is free
+                last.callback(self._record.close)
+                last.callback(self._keeper.stop)
+                if self._socket is not None:
+                    last.callback(self._socket.close, self._last_words)
+
+    def _last_words(self) -> None:
+        self._control.end(self.result() if self.started and self.ended else None)
 
 
 class _Record:
@@ -347,8 +350,10 @@ def _to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> Res
     """
     if resume is False:
         return None
-    executions = store.executions.of_job(job.id, limit=1000)
-    if executions and executions[0].status is JobStatus.COMPLETED:
+    # One that never ran has changed nothing, whatever it was to begin from.
+    ran = (each for each in store.executions.of_job(job.id, limit=1000) if _ran(store, each))
+    last = next(ran, None)
+    if last is not None and last.status is JobStatus.COMPLETED:
         if resume:
             raise ConfigError(
                 f"job {job.definition.name!r}: its last execution ended COMPLETED, so there is "
@@ -360,13 +365,11 @@ def _to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> Res
         for row in store.checkpoints.of_job(job.id, status=CheckpointStatus.SUCCESS)
         if row.stop or not row.savepoint  # other savepoints are the user's alone
     ]
-    for execution in executions:
+    for execution in chain([last] if last else [], ran):
         own = [row for row in rows if row.execution_id == execution.execution_id]
         if own:
             return restore_point_of(own[0])
         moves = store.executions.history(execution.execution_id)
-        if not any(move.to_status is JobStatus.RUNNING for move in moves):
-            continue  # it never ran, so whatever it was to begin from, nothing has changed
         fork = forked_from(moves[0].reason)
         if fork is not None:
             return fork
@@ -377,3 +380,8 @@ def _to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> Res
             f"job {job.definition.name!r} has no checkpoint to resume from; run it without --resume"
         )
     return None
+
+
+def _ran(store: MetadataStore, execution: ExecutionRecord) -> bool:
+    moves = store.executions.history(execution.execution_id)
+    return any(move.to_status is JobStatus.RUNNING for move in moves)

@@ -82,7 +82,7 @@ class JobControl:
             kind, call = self._commands[command]
             arguments = msgspec.convert(request, kind)
             _check(arguments)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError, ConfigError) as error:
             answer(refusal(f"not understood: {error}"))
             return
         call(arguments, answer)

@@ -6,6 +6,7 @@ writes without waiting for anybody, so a client that is slow, silent or mad cost
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import selectors
@@ -14,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from millstream.core.errors import ConfigError, FatalError
 from millstream.core.log import warning
@@ -189,7 +188,7 @@ class JobSocket:
     def _send(self, client: _Client, reply: Reply) -> bool:
         """Send a reply, and return whether it went; it fits into the connection's buffer."""
         try:
-            client.connection.sendall(msgspec.json.encode(reply) + b"\n")
+            client.connection.sendall(_line(reply))
         except OSError:
             return False
         return True
@@ -209,6 +208,11 @@ class JobSocket:
 def refusal(reason: str) -> Reply:
     """Return the reply to what was not done."""
     return {"ok": False, "error": reason}
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    """Return a message as a line; in ASCII, as a path may have bytes that are no text."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _listen(folder: Path) -> socket.socket:
@@ -275,7 +279,7 @@ def ask(
         line = b""
         try:
             with suppress(ConnectionError):  # it may have been refused unread: the reply says why
-                connection.sendall(msgspec.json.encode(request) + b"\n")
+                connection.sendall(_line(request))
             with suppress(ConnectionError), connection.makefile("rb") as file:
                 line = file.readline()
                 if line.endswith(b"\n"):
@@ -290,7 +294,7 @@ def ask(
             f"the process of job {job!r} ended before it had answered; its own output says why, "
             f"and `millstream savepoint list` what it has completed"
         )
-    reply: Reply = msgspec.json.decode(line)
+    reply: Reply = json.loads(line)
     if not reply.get("ok"):
         raise RefusedError(f"job {job!r}: {reply.get('error')}")
     return reply

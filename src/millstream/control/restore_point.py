@@ -75,7 +75,7 @@ def open_restore_point(
 
 
 def find_savepoint(store: MetadataStore, job: str, reference: str) -> RestorePoint:
-    """Return the savepoint that a user names by its number, its name, or its folder.
+    """Return the savepoint that a user names by its number (also as ``sp-7``), or its folder.
 
     Raises:
         ConfigError: there is none, it is another job's, or it was given up.
@@ -86,7 +86,7 @@ def find_savepoint(store: MetadataStore, job: str, reference: str) -> RestorePoi
     rows = [row for row in rows if row.savepoint]
     number = _ID.fullmatch(reference)
     path = reference
-    if number and not Path(reference).is_dir():
+    if number:
         row = next((row for row in rows if row.checkpoint_id == int(number[1])), None)
         _refuse_given_up(job, row)
         if row is None or row.storage_path is None:

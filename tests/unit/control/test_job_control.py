@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from millstream.control import job_socket
 from millstream.control.checkpoint_views import list_savepoints
 from millstream.control.job_socket import NAME, RefusedError
 from millstream.core.job_status import JobStatus
@@ -106,6 +108,24 @@ def test_what_is_not_understood_is_refused_and_the_job_goes_on(
         with pytest.raises(RefusedError) as refused:
             running.ask(request_.pop("command", None), **request_)
         assert refusal in str(refused.value)
+        assert running.ask("status")["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"[]", b"null", b"\xff\xfe", b'{"command": "\xed\xa0\x80"}', b"[" * 60_000,
+        b'{"command": ' + b"[" * 60_000, b'{"a": ' * 10_000, b'{"command": "stop"} {}',
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_garbage_is_refused_and_the_job_goes_on(line: bytes, tmp_path: Path) -> None:
+    with Running(make_job(tmp_path / "out", generator(ENDLESS)), tmp_path / "job") as running:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            with job_socket._address(running.folder) as address:
+                client.connect(address)
+            client.sendall(line + b"\n")
+            assert client.recv(1000).startswith(b'{"ok":false,"error":"not understood: ')
         assert running.ask("status")["status"] == "RUNNING"
 
 

@@ -133,6 +133,15 @@ def test_a_fork_that_never_ran_has_changed_nothing(saved: Saved) -> None:
     assert written(saved.out) == dict.fromkeys(range(seen + MORE), 1)
 
 
+def test_after_a_completed_run_one_that_never_ran_does_not_bring_it_back(tmp_path: Path) -> None:
+    out, folder = tmp_path / "out", tmp_path / "job"
+    ms.run(make_job(out, generator(9)), folder=folder)
+    prepare_durable(make_job(out, generator(9)), RunOptions(folder)).close()
+    again = prepare_durable(make_job(out, generator(9)), RunOptions(folder))
+    again.close()
+    assert again.begins is None
+
+
 def test_in_a_new_folder_a_run_has_a_greater_epoch_than_the_savepoint(saved: Saved) -> None:
     """Its transactions must not have the names of those that the savepoint's run has made."""
     seen = len(written(saved.out))

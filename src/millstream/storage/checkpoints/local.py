@@ -165,7 +165,7 @@ class LocalCheckpointStorage:
 
     def _path(self, location: str) -> str:
         folder, name = self._folder, location
-        if location.startswith("/"):
+        if Path(location).is_absolute():
             folder, _, name = location.rpartition("/")
         elif location.startswith(f"{_SAVEPOINTS}/"):
             folder, name = self._savepoints, location.removeprefix(f"{_SAVEPOINTS}/")
