@@ -44,10 +44,22 @@ class Seen(ms.KeyedProcessFunction[Record, Record]):
 
 
 class KillWhenArmed:
-    """Kill this process at a fault point."""
+    """Kill this process at a fault point of the next checkpoint, once it is armed.
+
+    The commit of the one before may come while that is made: it does not count.
+    """
+
+    def __init__(self) -> None:
+        self._reached: set[str] = set()
 
     def reach(self, point: str) -> None:
-        if point == os.environ.get("KILL_AT") and Path("armed").exists():
+        if point == "trigger" and Path("armed").exists():
+            self._reached.add(point)
+        elif "trigger" not in self._reached:
+            return
+        elif not point.startswith("commit") or "completed" in self._reached:
+            self._reached.add(point)
+        if os.environ.get("KILL_AT") in self._reached:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
