@@ -238,18 +238,21 @@ def exit_codes() -> str:
     """Return the exit codes of the commands."""
     meanings = {
         "EXIT_FAILED": "The job failed: a callback, a source or a sink raised an error, or "
-        "something did not end within its grace time. The error is on standard error.",
+        "something did not end within its grace time. Or a running job did not do what it was "
+        "asked for. The error is on standard error.",
         "EXIT_CONFIG": "Nothing was started: the job file, the graph, an option or the command "
-        "line itself is wrong.",
+        "line itself is wrong. Or the job that a command is for is not running.",
         "EXIT_INCONSISTENT": "The counts of the run do not add up, so no sink was finished. This "
         "is a bug in Millstream, or a source that changed a list after it had given it away.",
-        "EXIT_INTERRUPTED": "The run was cancelled by Ctrl-C (SIGINT) or by SIGTERM.",
+        "EXIT_INTERRUPTED": "The run was cancelled by Ctrl-C (SIGINT), by SIGTERM or by "
+        "`millstream stop`, with a savepoint or without. Or Ctrl-C ended the wait for a job, which "
+        "goes on.",
         "EXIT_BROKEN_PIPE": "Nobody reads standard output any more, as behind `| head`.",
     }
     found = {name: value for name, value in vars(codes).items() if name.startswith("EXIT_")}
     if found.keys() != meanings.keys():
         raise SystemExit(f"exit codes without a meaning here: {found.keys() ^ meanings.keys()}")
-    rows = [("0", "The job completed, or the command printed what was asked for.")]
+    rows = [("0", "The job completed, or the command did what was asked for.")]
     rows += [(str(value), meanings[name]) for name, value in found.items()]
     return _table(("code", "meaning"), rows)
 

@@ -210,6 +210,19 @@ class CheckpointStorageContract(ABC):
             with storage.open(made.location).open_file(name) as found:
                 assert found.read() == repr(name).encode()
 
+    def test_a_savepoint_may_be_in_a_folder_of_the_users(self, storage: CheckpointStorage) -> None:
+        metadata = described(8, kind=CheckpointKind.SAVEPOINT)
+        with storage.begin(metadata, "orders", "/elsewhere/mine") as pending:
+            made = pending.complete({})
+        assert made.location == "/elsewhere/mine/sp-8-orders"
+        assert storage.open(made.location).metadata == made.metadata
+        assert storage.savepoints() == []
+        with pytest.raises(CheckpointStorageError, match="there is a /elsewhere/mine/sp-8-orders"):
+            storage.begin(metadata, "orders", "/elsewhere/mine")
+        storage.delete(made.location)
+        with pytest.raises(CheckpointNotFoundError):
+            storage.open(made.location)
+
     def test_savepoints_are_apart_from_checkpoints(self, storage: CheckpointStorage) -> None:
         checkpoint = make(storage, described(7))
         savepoint = make(storage, described(8, kind=CheckpointKind.SAVEPOINT), "Before upgrade")

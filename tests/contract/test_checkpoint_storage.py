@@ -252,6 +252,18 @@ def test_a_file_that_failed_once_does_not_count_when_it_is_closed_later() -> Non
 # -- on a real disk -------------------------------------------------------------------------------
 
 
+def test_savepoints_may_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    storage = LocalCheckpointStorage(tmp_path / "root", JOB, savepoints=tmp_path / "own")
+    made = make(storage, described(8, kind=CheckpointKind.SAVEPOINT))
+    assert [each.location for each in storage.savepoints()] == [made.location]
+    assert (tmp_path / "own/sp-8/_metadata").is_file()
+    LocalCheckpointStorage(tmp_path / "root", JOB, savepoints=tmp_path / "own").begin(
+        described(9, kind=CheckpointKind.SAVEPOINT)
+    )
+    assert storage.remove_orphans(below=10) == [f"{tmp_path}/own/writing-1-sp-9"]
+    check_content(storage, made.location)
+
+
 def test_the_layout_is_as_documented(tmp_path: Path) -> None:
     storage = LocalCheckpointStorage(tmp_path, "Revenue")
     make(storage, described(7, "Revenue"))

@@ -14,8 +14,15 @@ from millstream.cli.commands import (
     get_state,
     run_job,
     scan_state,
+    show_savepoints,
     show_version,
     view_checkpoints,
+)
+from millstream.cli.job_commands import (
+    show_status,
+    stop_job,
+    trigger_checkpoint,
+    trigger_savepoint,
 )
 from millstream.control.job_file import load_job, refuse_while_loading
 from millstream.core.errors import ConfigError
@@ -52,6 +59,28 @@ _Limit = Annotated[int | None, typer.Option("--limit", min=0, help="So many entr
 _Key = Annotated[
     str, typer.Argument(metavar="KEY", help="As scan shows it; quotes may be left out.")
 ]
+_FromSavepoint = Annotated[
+    str | None,
+    typer.Option(
+        "--from-savepoint", metavar="SAVEPOINT", help="Go on from it: its number or its folder."
+    ),
+]
+_To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="DIR",
+        help="Put the savepoint there.",
+        show_default="savepoints in the job's folder",
+    ),
+]
+_Savepoint = Annotated[
+    bool, typer.Option("--savepoint", help="Make a savepoint, and process nothing behind it.")
+]
+_Drain = Annotated[
+    bool,
+    typer.Option("--drain", help="Let all sources end, emit all results; with a savepoint."),
+]
 _OPTIONS = {
     "no_args_is_help": True,
     "add_completion": False,
@@ -71,17 +100,53 @@ def command() -> None:
         resume: _Resume = False,
         fresh: _Fresh = False,
         skip_damaged: _SkipDamaged = False,
+        from_savepoint: _FromSavepoint = None,
     ) -> None:
-        """Run a job to its end; what was killed goes on from its last checkpoint."""
-        run_job(lambda: load_job(job), RunChoices(folder, resume, fresh, skip_damaged))
+        """Run a job to its end; what was killed or stopped goes on from its last checkpoint."""
+        choices = RunChoices(folder, resume, fresh, skip_damaged, from_savepoint)
+        run_job(lambda: load_job(job), choices)
 
     @app.command()
     def explain(job: _JobArgument, format: _Format = "text") -> None:
         """Show what would run, and why."""
         explain_job(lambda: load_job(job), format)
 
-    checkpoints = typer.Typer(help="Look at the checkpoints of a job.", **_OPTIONS)  # type: ignore[arg-type]
+    @app.command()
+    def status(job: _NameArgument, folder: _Folder = None) -> None:
+        """Show where a running job stands."""
+        show_status(job, folder)
+
+    @app.command()
+    def stop(
+        job: _NameArgument,
+        folder: _Folder = None,
+        savepoint: _Savepoint = False,
+        drain: _Drain = False,
+        to: _To = None,
+    ) -> None:
+        """Stop a running job; the next run goes on where this one has stopped, unless drained."""
+        stop_job(job, folder, (savepoint, drain, to))
+
+    savepoints = typer.Typer(help="Make and list the savepoints of a job.", **_OPTIONS)  # type: ignore[arg-type]
+    app.add_typer(savepoints, name="savepoint")
+
+    @savepoints.command("trigger")
+    def trigger_savepoint_(job: _NameArgument, folder: _Folder = None, to: _To = None) -> None:
+        """Have a running job make a savepoint, and go on."""
+        trigger_savepoint(job, folder, to)
+
+    @savepoints.command("list")
+    def list_savepoints(job: _NameArgument, folder: _Folder = None) -> None:
+        """List them, newest first."""
+        show_savepoints(job, folder)
+
+    checkpoints = typer.Typer(help="Make, and look at, the checkpoints of a job.", **_OPTIONS)  # type: ignore[arg-type]
     app.add_typer(checkpoints, name="checkpoints")
+
+    @checkpoints.command()
+    def trigger(job: _NameArgument, folder: _Folder = None) -> None:
+        """Have a running job make a checkpoint now."""
+        trigger_checkpoint(job, folder)
 
     @checkpoints.command("list")
     def list_(job: _NameArgument, folder: _Folder = None) -> None:
@@ -152,9 +217,10 @@ def main(job: Job) -> None:
         resume: _Resume = False,
         fresh: _Fresh = False,
         skip_damaged: _SkipDamaged = False,
+        from_savepoint: _FromSavepoint = None,
     ) -> None:
-        """Run the job to its end; what was killed goes on from its last checkpoint."""
-        run_job(lambda: job, RunChoices(folder, resume, fresh, skip_damaged))
+        """Run the job to its end; what was killed or stopped goes on from its last checkpoint."""
+        run_job(lambda: job, RunChoices(folder, resume, fresh, skip_damaged, from_savepoint))
 
     @app.command()
     def explain(format: _Format = "text") -> None:

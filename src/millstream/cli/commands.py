@@ -30,6 +30,7 @@ from millstream.core.errors import (
     MillstreamError,
     StuckError,
 )
+from millstream.core.job_status import JobStatus
 
 if TYPE_CHECKING:
     from millstream.control.checkpoint_views import CheckpointView
@@ -41,12 +42,13 @@ _LINES = 1000  # printed at once
 
 @dataclass(frozen=True, slots=True)
 class RunChoices:
-    """What the user said about a run: the job's folder, and whether to go on or to begin anew."""
+    """What the user said about a run: the job's folder, and what to go on from, if anything."""
 
     folder: str | None = None
     resume: bool = False
     fresh: bool = False
     skip_damaged: bool = False
+    from_savepoint: str | None = None
 
     @property
     def resumes(self) -> bool | None:
@@ -68,10 +70,14 @@ def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
         with _users_errors_shown():
             job = load()
             execution = prepare_in_folder(
-                job, choices.folder, choices.resumes, skip_damaged=choices.skip_damaged
+                job,
+                choices.folder,
+                choices.resumes,
+                choices.from_savepoint,
+                skip_damaged=choices.skip_damaged,
             )
-        if execution.resumed_from is not None:
-            say(f"{job.name}: goes on from checkpoint {execution.resumed_from}")
+        if execution.begins is not None:
+            say(f"{job.name}: goes on {execution.begins}")
         result = execution.wait()
     except KeyboardInterrupt:
         if execution is None or not execution.started:
@@ -88,11 +94,14 @@ def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
         _show(error)
         _abandon("", EXIT_FAILED)
     except MillstreamError as error:
-        _leave_with_error(error)
+        leave_with_error(error)
     say(result.report())
     if result.error is not None:
         _limit_exit(job.engine.grace_s, _code_of(result.error))
-        _leave_with_error(result.error)
+        leave_with_error(result.error)
+    if result.status is JobStatus.CANCELLED:  # by `millstream stop`
+        _limit_exit(job.engine.grace_s, EXIT_INTERRUPTED)
+        _leave_with_message("stopped", EXIT_INTERRUPTED)
     leave(0)
 
 
@@ -102,7 +111,7 @@ def explain_job(load: Callable[[], Job], format: str) -> None:
         with _users_errors_shown():
             text = explain(load(), format)
     except ConfigError as error:
-        _leave_with_error(error)
+        leave_with_error(error)
     leave(0, text)
 
 
@@ -117,7 +126,7 @@ def view_checkpoints(
         while part := list(islice(lines, _LINES)):
             put("\n".join(part))
     except MillstreamError as error:
-        _leave_with_error(error)
+        leave_with_error(error)
     leave(0)
 
 
@@ -152,6 +161,17 @@ def scan_state(choice: StateChoice, limit: int | None) -> None:
     )
 
 
+def show_savepoints(job: str, folder: str | None) -> None:
+    """Print a line for each savepoint of a job."""
+    from millstream.control.checkpoint_views import list_savepoints
+
+    try:
+        lines = list(list_savepoints(job, folder))
+    except MillstreamError as error:
+        leave_with_error(error)
+    leave(0, "\n".join(lines))
+
+
 def show_version() -> None:
     """Print the version."""
     leave(0, f"millstream {version('millstream')}")
@@ -169,7 +189,8 @@ def _users_errors_shown() -> Iterator[None]:
         leave(EXIT_FAILED)
 
 
-def _leave_with_error(error: BaseException) -> NoReturn:
+def leave_with_error(error: BaseException) -> NoReturn:
+    """Show an error, and end with the exit code of its kind."""
     _show(error)
     leave(_code_of(error))
 

@@ -9,13 +9,17 @@ from typing import Any  # handles are of the sinks' own types
 
 import msgspec
 
+from millstream.core.errors import MillstreamError
 from millstream.core.job_graph import JobGraph
 from millstream.core.ports import Clock, FaultPoints
-from millstream.engine.checkpoint.journal import Summary
+from millstream.core.wording import said
+from millstream.engine.checkpoint.dry_restore import DryRestore
+from millstream.engine.checkpoint.journal import Made, Purpose, Summary
 from millstream.storage.checkpoints.base import (
     CheckpointKind,
     CheckpointMetadata,
     CheckpointStorage,
+    CompletedCheckpoint,
     PendingCheckpoint,
 )
 from millstream.storage.metadata.errors import MetadataUnavailableError
@@ -31,6 +35,10 @@ _ATTEMPTS = 5  # to write the row of a checkpoint whose files are durable
 _PAUSE_S = 0.5
 
 
+class NotRestorableError(MillstreamError):
+    """What was written could not be restored, so the run does not end with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """Whose checkpoints they are.
@@ -40,6 +48,7 @@ class Ownership:
         execution_id: which execution makes them.
         lease: what it is allowed by.
         root: where the storage is, for people.
+        savepoints: the folder of savepoints that nobody wants elsewhere.
         retention: how many are kept.
     """
 
@@ -47,11 +56,16 @@ class Ownership:
     execution_id: str
     lease: Lease
     root: str
+    savepoints: str
     retention: int
 
 
 class StoredJournal:
-    """Implements the engine's ``Journal``; called on the writer's thread."""
+    """Implements the engine's ``Journal``; called on the writer's thread.
+
+    Attributes:
+        dry_restore: reads back what the run is to stop with.
+    """
 
     def __init__(
         self,
@@ -61,6 +75,7 @@ class StoredJournal:
         clock: Clock,
         faults: FaultPoints,
     ) -> None:
+        self.dry_restore: DryRestore
         self._store = store
         self._storage = storage
         self._owner = owner
@@ -77,18 +92,18 @@ class StoredJournal:
         """Return the number of the next checkpoint of the job."""
         return self._owner.lease.last_checkpoint_id + 1
 
-    def begin(self, checkpoint_id: int, *, final: bool) -> PendingCheckpoint:
+    def begin(self, checkpoint_id: int, purpose: Purpose) -> PendingCheckpoint:
         """Begin a checkpoint: its row, then its folder."""
         owner, graph = self._owner, self._owner.graph
+        new = NewCheckpoint(owner.execution_id, checkpoint_id, graph.mode, purpose.savepoint)
         self._faults.reach("begin")
-        self._store.checkpoints.begin(
-            owner.lease, NewCheckpoint(owner.execution_id, checkpoint_id, graph.mode)
-        )
+        self._store.checkpoints.begin(owner.lease, new)
         self._faults.reach("begun")
+        kind = CheckpointKind.FINAL if purpose.final else CheckpointKind.CHECKPOINT
         return self._storage.begin(
             CheckpointMetadata(
                 checkpoint_id=checkpoint_id,
-                kind=CheckpointKind.FINAL if final else CheckpointKind.CHECKPOINT,
+                kind=CheckpointKind.SAVEPOINT if purpose.savepoint else kind,
                 job=graph.job,
                 execution_id=owner.execution_id,
                 lease_epoch=owner.lease.epoch,
@@ -96,26 +111,51 @@ class StoredJournal:
                 structure_fingerprint=graph.fingerprint,
                 state_fingerprint=graph.state_fingerprint,
                 code_fingerprint=graph.code_fingerprint,
-            )
+            ),
+            suffix=graph.job if purpose.folder else "",  # jobs may share that folder
+            folder=purpose.folder or owner.savepoints,
         )
 
-    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> None:
-        """Make it exist: first the files, durably, then the row."""
+    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> Made:
+        """Make it exist: first the files, durably, then the row.
+
+        Raises:
+            NotRestorableError: it is to be stopped with, and cannot be restored.
+        """
         positions = {uid: {uid: text} for uid, text in summary.positions.items()}
         self._faults.reach("complete")
         completed = pending.complete(positions)
         self._faults.reach("durable")
+        if summary.purpose.stop:
+            self._verify(completed)
+            self._faults.reach("verified")
         size_bytes = sum(each.size_bytes for each in completed.metadata.files.values())
+        path = completed.location
+        if not summary.purpose.savepoint:
+            path = f"{self._owner.root}/{path}"
         result = CheckpointResult(
-            storage_path=f"{self._owner.root}/{completed.location}",
+            storage_path=path,
             storage_size_bytes=size_bytes,
             duration_ms=summary.duration_ms,
             source_state=dict(summary.positions),
             operator_state={uid: {"entries": n} for uid, n in summary.entries.items()},
             sink_state={uid: _named(part) for uid, part in summary.sinks.items()},
+            stop=summary.purpose.stop,
         )
         self._write_row(checkpoint_id, result)
         self._faults.reach("row")
+        return Made(checkpoint_id, path, size_bytes, summary.duration_ms)
+
+    def _verify(self, completed: CompletedCheckpoint) -> None:
+        """Restore it aside; where that fails, remove it, as there is nothing to do with it."""
+        try:
+            self.dry_restore.check(self._storage.open(completed.location))
+        except Exception as error:
+            self._storage.delete(completed.location)
+            raise NotRestorableError(
+                f"savepoint {completed.metadata.checkpoint_id} of job {completed.metadata.job!r} "
+                f"cannot be restored, so the job does not stop with it and goes on: {said(error)}"
+            ) from error
 
     def fail(self, checkpoint_id: int, reason: str) -> None:
         """Note that it was given up."""

@@ -11,6 +11,8 @@ from millstream.runtime.snapshot.state_file import StateFileReader
 from millstream.storage.checkpoints.base import CheckpointNotFoundError, CompletedCheckpoint
 from millstream.storage.checkpoints.names import safe_name
 from millstream.storage.checkpoints.stored import FolderCheckpoint, open_checkpoint
+from millstream.storage.metadata.records import CheckpointStatus
+from millstream.storage.metadata.store import open_metadata
 
 
 class CheckpointView:
@@ -94,3 +96,29 @@ class CheckpointView:
         names = [each.name for each in self._root.glob("chk-*")]
         names.sort(key=lambda name: int(name.partition("-")[2]), reverse=True)
         return [CompletedCheckpoint(name, self.open(name).metadata) for name in names]
+
+
+def list_savepoints(job: str, folder: str | Path | None = None) -> Iterator[str]:
+    """Yield a line for each savepoint of a job, newest first; the job may be running.
+
+    Raises:
+        ConfigError: the job has no folder there.
+    """
+    database = job_folder(job, folder) / "metadata.db"
+    if not database.is_file():
+        raise ConfigError(
+            f"no job {job!r} in {database.parent}; go to where it was run, or say where its folder "
+            "is (--folder)"
+        )
+    with open_metadata(database) as store:
+        known = store.jobs.get(job)
+        if known is None:
+            raise ConfigError(f"the folder {database.parent} is not that of job {job!r}")
+        rows = store.checkpoints.of_job(known.id, status=CheckpointStatus.SUCCESS)
+    for row in rows:
+        if row.savepoint and row.storage_path is not None:
+            stop = "  (the job stopped with it)" if row.stop else ""
+            gone = "" if Path(row.storage_path).is_dir() else "  GONE"
+            when = f"{row.create_time:%Y-%m-%d %H:%M:%S} UTC"
+            size = f"{row.storage_size_bytes or 0:,} bytes"
+            yield f"{row.checkpoint_id}  {when}  {size}  {row.storage_path}{stop}{gone}"

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from millstream.api.job import Job
 from millstream.control.checkpoint_journal import Ownership, StoredJournal
+from millstream.control.execution_record import ExecutionRecord
 from millstream.control.folder_lock import FolderLock
+from millstream.control.job_control import JobControl, JobFacts
 from millstream.control.job_file import refuse_while_loading
 from millstream.control.job_folder import job_folder
-from millstream.control.job_state import check_move
+from millstream.control.job_socket import JobSocket
 from millstream.control.lease_keeper import LEASE_S, LeaseKeeper
 from millstream.control.planning import plan
+from millstream.control.restore_point import RestorePoint, find_savepoint, open_restore_point
 from millstream.control.resuming import restored_from, to_resume
+from millstream.core.errors import ConfigError
 from millstream.core.job_graph import JobGraph
 from millstream.core.job_result import JobResult
 from millstream.core.job_status import JobStatus
@@ -30,6 +36,7 @@ from millstream.core.ports import (
     ThreadSpawner,
 )
 from millstream.core.wording import said
+from millstream.engine.checkpoint.dry_restore import DryRestore
 from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.operators.program import Program
 from millstream.runners.embedded import EmbeddedRunner, Execution
@@ -38,14 +45,11 @@ from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from millstream.storage.checkpoints.names import safe_name
 from millstream.storage.metadata.errors import (
     LeaseHeldError,
-    MetadataConflictError,
-    MetadataUnavailableError,
 )
 from millstream.storage.metadata.records import (
     JobDefinition,
     JobRecord,
     Lease,
-    RecordCounts,
 )
 from millstream.storage.metadata.store import MetadataStore, open_metadata
 
@@ -59,29 +63,48 @@ class RunOptions:
         resume: True: go on from the last checkpoint; False: begin anew; None: go on if the last
             execution did not end COMPLETED and there is a checkpoint of it.
         skip_damaged: go on from an older checkpoint where the last one is damaged.
+        from_savepoint: its number or its folder: go on from it, whatever was last.
         faults: where a test makes the run fail.
     """
 
     folder: str | Path | None = None
     resume: bool | None = None
     skip_damaged: bool = False
+    from_savepoint: str | Path | None = None
     faults: FaultPoints = NO_FAULTS
+
+    def __post_init__(self) -> None:
+        if self.from_savepoint is not None and self.resume is not None:
+            raise ConfigError(
+                "--from-savepoint says what to go on from, and so do --resume and --fresh: "
+                "choose one"
+            )
 
 
 class DurableExecution:
     """A job that is ready to run, under its lease. Call ``wait``, or ``close`` to give it back."""
 
-    def __init__(self, execution: Execution, record: _Record, keeper: LeaseKeeper) -> None:
+    def __init__(
+        self, execution: Execution, record: ExecutionRecord, keeper: LeaseKeeper, folder: Path
+    ) -> None:
         self._execution = execution
         self._record = record
         self._keeper = keeper
+        self._folder = folder
+        self._control = JobControl(execution, JobFacts(record.job, record.id, self.begins))
+        self._socket: JobSocket | None = None
         self._spawner: Spawner = ThreadSpawner()
         self._closed = False
 
     @property
     def resumed_from(self) -> int | None:
-        """Return the checkpoint that the run goes on from."""
-        return self._record.resumed_from
+        """Return the checkpoint or savepoint that the run goes on from."""
+        return None if self._record.begins is None else self._record.begins.checkpoint_id
+
+    @property
+    def begins(self) -> str | None:
+        """Return what the run goes on from, in words; None: it begins anew."""
+        return None if self._record.begins is None else str(self._record.begins)
 
     @property
     def started(self) -> bool:
@@ -101,6 +124,12 @@ class DurableExecution:
     def _begin(self) -> None:
         self._record.move(JobStatus.RUNNING, "started")
         self._keeper.start(self._spawner)
+        try:
+            self._socket = JobSocket(self._folder, self._control.handle)
+        except OSError as error:
+            warning("control.unavailable", folder=str(self._folder), error=said(error))
+        else:
+            self._socket.start(self._spawner)
 
     def cancel(self) -> None:
         """Ask the job to end. From any thread."""
@@ -135,65 +164,39 @@ class DurableExecution:
         """Give the job back, if that has not been done."""
         if not self._closed:
             self._closed = True
-            self._keeper.stop()
-            self._record.close()
+            with ExitStack() as last:  # in the reverse order, whatever one of them raises
+                if self._socket is not None:
+                    last.callback(self._socket.hang_up)  # when the folder is free
+                last.callback(self._record.close)
+                last.callback(self._keeper.stop)
+                if self._socket is not None:
+                    last.callback(self._socket.close, self._last_words)
+
+    def _last_words(self) -> None:
+        self._control.end(self.result() if self.started and self.ended else None)
 
 
-class _Record:
-    """What is written down of one execution.
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Where what is kept of a job is.
 
     Attributes:
-        status: where it stands.
+        folder: the job's own.
+        checkpoints: the folder that has one for each job.
     """
 
-    def __init__(self, store: MetadataStore, lease: Lease, execution_id: str) -> None:
-        self.status = JobStatus.CREATED
-        self.resumed_from: int | None = None
-        self.faults: FaultPoints = NO_FAULTS
-        self.stack = ExitStack()
-        self._store = store
-        self._lease = lease
-        self._id = execution_id
+    folder: Path
+    checkpoints: Path
 
-    def move(self, status: JobStatus, reason: str) -> None:
-        """Move the execution on."""
-        check_move(self.status, status)
-        self._store.executions.move(self._id, self.status, status, reason=reason)
-        self.status = status
+    @classmethod
+    def of(cls, job: Job, folder: str | Path | None) -> _Paths:
+        own = job_folder(job.name, folder)
+        root = own if job.checkpoints.folder is None else Path(job.checkpoints.folder)
+        return cls(own, root / "checkpoints")
 
-    def end(self, result: JobResult) -> None:
-        """Write down how it ended, and what it handled, as far as that is still ours to do."""
-        self.faults.reach("ended")
-        try:
-            self._end(result)
-        except (MetadataConflictError, MetadataUnavailableError) as error:
-            self._tell_unnoted(error)
-
-    def _end(self, result: JobResult) -> None:
-        read = sum(each.records_in for each in result.account.operators if each.id in self.sources)
-        throughput = read / result.duration_s if result.duration_s > 0 else None
-        self._store.executions.record_counts(self._id, RecordCounts(read, 0, throughput))
-        if result.status is JobStatus.CANCELLED:
-            self.move(JobStatus.CANCELLING, "asked to")
-        error = "" if result.error is None else said(result.error)
-        self.move(result.status, error or f"after {result.duration_s:.2f} s")
-
-    def fail(self, reason: str) -> None:
-        """Write down that it failed, as far as that is still ours to do."""
-        try:
-            self.move(JobStatus.FAILED, reason)
-        except (MetadataConflictError, MetadataUnavailableError) as error:
-            self._tell_unnoted(error)
-
-    def _tell_unnoted(self, error: Exception) -> None:
-        """Say that the end is not written down: the next run finds the execution cut off."""
-        warning("execution.end_not_noted", execution_id=self._id, error=said(error))
-
-    def close(self) -> None:
-        """Give the job back."""
-        self.stack.close()
-
-    sources: frozenset[str] = frozenset()
+    @property
+    def savepoints(self) -> Path:
+        return (self.folder / "savepoints").absolute()
 
 
 def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
@@ -205,63 +208,74 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
     """
     refuse_while_loading()
     graph = plan(job)
-    folder = job_folder(job.name, options.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    paths = _Paths.of(job, options.folder)
+    paths.folder.mkdir(parents=True, exist_ok=True)
     clock: Clock = SystemClock()
     with ExitStack() as stack:
-        lock = FolderLock(folder, job.name)
+        lock = FolderLock(paths.folder, job.name)
         stack.callback(lock.release)
-        store = stack.enter_context(open_metadata(folder / "metadata.db"))
+        store = stack.enter_context(open_metadata(paths.folder / "metadata.db"))
         known = store.jobs.get(job.name) or store.jobs.define(_definition(graph))
-        lease = _acquire(store, known, lock, clock)
+        savepoint = None
+        if options.from_savepoint is not None:
+            savepoint = find_savepoint(store, job.name, str(options.from_savepoint))
+        lease = _acquire(store, known, lock, clock, savepoint.epoch if savepoint else 0)
         stack.callback(store.leases.release, lease)
         options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
         options.faults.reach("cleaned_up")
-        root = folder if job.checkpoints.folder is None else Path(job.checkpoints.folder)
-        storage = LocalCheckpointStorage(root / "checkpoints", job.name)
+        storage = LocalCheckpointStorage(paths.checkpoints, job.name, savepoints=paths.savepoints)
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
-        candidates = to_resume(store, known, options.resume)
+        candidates = [savepoint] if savepoint else to_resume(store, known, options.resume)
         execution_id = f"job-{known.id}-run-{lease.epoch}"
-        how = f"from checkpoint {candidates[0].checkpoint_id}" if candidates else "anew"
+        how = str(candidates[0]) if candidates else "anew"
         store.executions.create(known, execution_id, reason=f"begins {how}")
         options.faults.reach("created")
-        record = _Record(store, lease, execution_id)
-        record.faults = options.faults
-        record.sources = frozenset(
-            spec.id for spec in graph.operators() if spec.kind.value == "source"
-        )
+        record = ExecutionRecord(store, graph, execution_id, options.faults)
         record.move(JobStatus.SCHEDULED, "millstream run")
         record.move(JobStatus.INITIALIZING, "millstream run")
+        kept = (paths.checkpoints / safe_name(job.name)).absolute().as_posix()
+        retention = job.checkpoints.retention
+        owner = Ownership(graph, execution_id, lease, kept, str(paths.savepoints), retention)
+        journal = StoredJournal(store, storage, owner, clock, options.faults)
+        program = Program(graph, job.stream_graph.definitions())
+        journal.dry_restore = DryRestore(program, job.engine, clock)
         try:
             if candidates:
                 record.move(JobStatus.RESTORING, how)
                 options.faults.reach("restoring")
-            path = (root / "checkpoints" / safe_name(job.name)).absolute().as_posix()
-            owner = Ownership(graph, execution_id, lease, path, job.checkpoints.retention)
-            journal = StoredJournal(store, storage, owner, clock, options.faults)
-            checkpointing = Checkpointing(job.checkpoints, journal, faults=options.faults)
-
-            def prepare(restored: StoredCheckpoint | None) -> Execution:
-                return EmbeddedRunner(clock).prepare(
-                    Program(graph, job.stream_graph.definitions()),
-                    job.engine,
-                    replace(checkpointing, restored=restored),
-                )
-
-            if candidates:
-                chosen = restored_from(candidates, storage, prepare, options.skip_damaged)
-                record.resumed_from, execution = chosen
-            else:
-                execution = prepare(None)
+            record.begins, execution = _restored(
+                partial(EmbeddedRunner(clock).prepare, program, job.engine),
+                Checkpointing(job.checkpoints, journal, faults=options.faults),
+                partial(open_restore_point, storage, job.name),
+                candidates,
+                options,
+            )
             options.faults.reach("prepared")
         except BaseException as error:
             record.fail(said(error))
             raise
         keeper = LeaseKeeper(store.leases, lease, clock, execution.fail)
         record.stack = stack.pop_all()
-    return DurableExecution(execution, record, keeper)
+    return DurableExecution(execution, record, keeper, paths.folder.absolute())
+
+
+def _restored(
+    prepare: Callable[[Checkpointing], Execution],
+    checkpointing: Checkpointing,
+    open_point: Callable[[RestorePoint], StoredCheckpoint],
+    candidates: Sequence[RestorePoint],
+    options: RunOptions,
+) -> tuple[RestorePoint | None, Execution]:
+    """Return the execution, and what it was restored from, if there is anything."""
+
+    def prepare_from(point: RestorePoint) -> Execution:
+        return prepare(replace(checkpointing, restored=open_point(point)))
+
+    if candidates:
+        return restored_from(candidates, prepare_from, options.skip_damaged)
+    return None, prepare(checkpointing)
 
 
 def _definition(graph: JobGraph) -> JobDefinition:
@@ -275,19 +289,24 @@ def _definition(graph: JobGraph) -> JobDefinition:
     )
 
 
-def _acquire(store: MetadataStore, job: JobRecord, lock: FolderLock, clock: Clock) -> Lease:
+def _acquire(
+    store: MetadataStore, job: JobRecord, lock: FolderLock, clock: Clock, above_epoch: int
+) -> Lease:
     """Take the job's lease, also from a process that died with it."""
     host = platform.node()
     owner = f"{host}/{os.getpid()}/{clock.now_ms()}"
+    acquire = partial(
+        store.leases.acquire, job.id, owner, duration_s=LEASE_S, above_epoch=above_epoch
+    )
     try:
-        return store.leases.acquire(job.id, owner, duration_s=LEASE_S)
+        return acquire()
     except LeaseHeldError:
         held = store.leases.current(job.id)
         # Whoever works in this folder holds its lock, so a former holder on this machine is dead.
         if held is None or not lock.exclusive or not held.owner.startswith(f"{host}/"):
             raise
         store.leases.release(held)
-        return store.leases.acquire(job.id, owner, duration_s=LEASE_S)
+        return acquire()
 
 
 def _clean_up(store: MetadataStore, job: JobRecord, lease: Lease) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from millstream.control.restore_point import RestorePoint, forked_from, restore_point_of
 from millstream.core.errors import ConfigError
 from millstream.core.job_status import JobStatus
 from millstream.core.log import warning
@@ -13,27 +14,34 @@ from millstream.runtime.snapshot.errors import SnapshotDamagedError
 from millstream.storage.checkpoints.base import (
     CheckpointDamagedError,
     CheckpointNotFoundError,
-    CheckpointStorage,
-    StoredCheckpoint,
 )
-from millstream.storage.metadata.records import CheckpointRecord, CheckpointStatus, JobRecord
+from millstream.storage.metadata.records import CheckpointStatus, JobRecord, StatusChange
 from millstream.storage.metadata.store import MetadataStore
 
 T = TypeVar("T")
 
 
-def to_resume(
-    store: MetadataStore, job: JobRecord, resume: bool | None
-) -> Sequence[CheckpointRecord]:
-    """Return the checkpoints that a run may go on from, the newest first; none: it begins anew.
+def to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> Sequence[RestorePoint]:
+    """Return what a run may go on from, the newest first; nothing: it begins anew.
+
+    That is checkpoints, and the savepoints of stops: their sinks have committed what those name.
 
     Raises:
         ConfigError: the user wants to go on, and there is nothing to go on from.
     """
     if resume is False:
         return ()
-    executions = store.executions.of_job(job.id, limit=1000)
-    if executions and executions[0].status is JobStatus.COMPLETED:
+    moves = {
+        each.execution_id: store.executions.history(each.execution_id)
+        for each in store.executions.of_job(job.id, limit=1000)
+    }
+    # One that never ran has changed nothing, whatever it was to begin from.
+    ran = [
+        each
+        for each in store.executions.of_job(job.id, limit=1000)
+        if _was(JobStatus.RUNNING, moves[each.execution_id])
+    ]
+    if ran and ran[0].status is JobStatus.COMPLETED:
         if resume:
             raise ConfigError(
                 f"job {job.definition.name!r}: its last execution ended COMPLETED, so there is "
@@ -43,14 +51,19 @@ def to_resume(
     rows = [
         row
         for row in store.checkpoints.of_job(job.id, status=CheckpointStatus.SUCCESS)
-        if not row.savepoint
+        if row.stop or not row.savepoint  # other savepoints are the user's alone
     ]
-    found = []
-    for execution in executions:
-        found += [row for row in rows if row.execution_id == execution.execution_id]
-        reached = {move.to_status for move in store.executions.history(execution.execution_id)}
-        if JobStatus.RUNNING in reached and JobStatus.RESTORING not in reached:
-            break  # it began anew, so what older ones have left does not count any more
+    found: list[RestorePoint] = []
+    for execution in ran:
+        own = moves[execution.execution_id]
+        found += [
+            restore_point_of(row) for row in rows if row.execution_id == execution.execution_id
+        ]
+        fork = forked_from(own[0].reason)
+        if fork is not None:
+            found.append(fork)
+        if fork is not None or not _was(JobStatus.RESTORING, own):
+            break  # what older ones have left does not count any more
     if resume and not found:
         raise ConfigError(
             f"job {job.definition.name!r} has no checkpoint to resume from; run it without --resume"
@@ -59,40 +72,42 @@ def to_resume(
 
 
 def restored_from(
-    candidates: Sequence[CheckpointRecord],
-    storage: CheckpointStorage,
-    prepare: Callable[[StoredCheckpoint], T],
+    candidates: Sequence[RestorePoint],
+    prepare: Callable[[RestorePoint], T],
     skip_damaged: bool,  # the user's choice, as it came
-) -> tuple[int, T]:
-    """Prepare a run from the newest checkpoint that is whole; return its number, and the run.
+) -> tuple[RestorePoint, T]:
+    """Prepare a run from the newest that is whole; return which that is, and the run.
 
     Raises:
         CheckpointDamagedError, CheckpointNotFoundError, SnapshotDamagedError: the newest is not
             what was written, and the user has not allowed an older one; or no older one is left.
     """
-    for number, row in enumerate(candidates, 1):
-        location = f"chk-{row.checkpoint_id}"
+    for number, point in enumerate(candidates, 1):
         try:
-            return row.checkpoint_id, prepare(storage.open(location))
+            return point, prepare(point)
         except (CheckpointDamagedError, CheckpointNotFoundError, SnapshotDamagedError) as error:
-            older = [each.checkpoint_id for each in candidates[number:]]
+            older = candidates[number:]
             if not (skip_damaged and older):
-                error.add_note(f"{location}: {_what_to_do(row, older)}")
+                error.add_note(f"{point.name}: {_what_to_do(point, older)}")
                 raise
             warning(
                 "checkpoint.damaged",
-                checkpoint=location,
+                checkpoint=point.name,
                 error=said(error),
-                instead=f"chk-{older[0]}",
+                instead=older[0].name,
                 repeats="what sinks have shown since then appears again",
             )
     raise AssertionError(candidates)  # there is at least one
 
 
-def _what_to_do(row: CheckpointRecord, older: Sequence[int]) -> str:
+def _was(status: JobStatus, moves: Sequence[StatusChange]) -> bool:
+    return any(move.to_status is status for move in moves)
+
+
+def _what_to_do(point: RestorePoint, older: Sequence[RestorePoint]) -> str:
     if not older:
         return "there is no older one; put its files back, or begin anew with --fresh"
     return (
-        f"put its files back, or go on from chk-{older[0]} with --skip-damaged: then what sinks "
-        f"have shown between chk-{older[0]} and chk-{row.checkpoint_id} appears a second time"
+        f"put its files back, or go on from {older[0].name} with --skip-damaged: then what sinks "
+        f"have shown between {older[0].name} and {point.name} appears a second time"
     )

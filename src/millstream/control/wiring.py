@@ -48,6 +48,7 @@ def prepare_in_folder(
     job: Job,
     folder: str | Path | None = None,
     resume: bool | None = None,
+    from_savepoint: str | Path | None = None,
     *,
     skip_damaged: bool = False,
 ) -> DurableExecution:
@@ -59,13 +60,15 @@ def prepare_in_folder(
         resume: go on from the last checkpoint, or begin anew (False); None: go on if the last
             execution did not end COMPLETED and has one.
         skip_damaged: go on from an older checkpoint where the last one is damaged.
+        from_savepoint: go on from this savepoint, whatever was last: its number or its folder.
 
     Raises:
         ConfigError: the job cannot run, or another process runs it.
     """
     from millstream.control.durable_run import RunOptions, prepare_durable
 
-    return prepare_durable(job, RunOptions(folder, resume, skip_damaged))
+    options = RunOptions(folder, resume, skip_damaged=skip_damaged, from_savepoint=from_savepoint)
+    return prepare_durable(job, options)
 
 
 def start(job: Job) -> Execution:
@@ -85,6 +88,7 @@ def run(
     folder: str | Path | None = None,
     resume: bool | None = None,
     skip_damaged: bool = False,
+    from_savepoint: str | Path | None = None,
 ) -> JobResult:
     """Run a job in this process, to its end.
 
@@ -97,9 +101,10 @@ def run(
             the run goes on if the last one did not end COMPLETED.
         skip_damaged: where the last checkpoint is damaged, go on from the newest one that is whole:
             what sinks have shown since then appears a second time.
+        from_savepoint: a savepoint to go on from, whatever was last: its number or its folder.
 
     Returns:
-        How it ended: COMPLETED, with every operator's counts.
+        How it ended, with every operator's counts: COMPLETED, or CANCELLED by `millstream stop`.
 
     Raises:
         ConfigError: the job cannot run; nothing was started.
@@ -108,13 +113,17 @@ def run(
         StuckError: something did not end within its grace time.
     """
     if folder is None:
-        if resume is not None or skip_damaged:
+        if resume is not None or skip_damaged or from_savepoint is not None:
             raise ConfigError(
-                "resume= and skip_damaged= have an effect only with folder=…, where checkpoints are"
+                "resume=, skip_damaged= and from_savepoint= have an effect only with folder=…, "
+                "where checkpoints are"
             )
         result = prepare(job).wait()
     else:
-        result = prepare_in_folder(job, folder, resume, skip_damaged=skip_damaged).wait()
+        execution = prepare_in_folder(
+            job, folder, resume, from_savepoint, skip_damaged=skip_damaged
+        )
+        result = execution.wait()
     if result.error is not None:
         raise result.error
     return result

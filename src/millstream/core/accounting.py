@@ -46,7 +46,7 @@ class EdgeCounts:
         sent: counted where records enter the edge.
         received: counted where they leave it.
         dropped: given up by an overflow strategy.
-        discarded: thrown away because the run was cancelled or failed.
+        discarded: thrown away because the run was cancelled, was drained, or failed.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millstream.core.accounting import Account
 from millstream.core.errors import InconsistentError
@@ -18,23 +18,32 @@ class CheckpointCounts:
         failed: how many were given up.
         last: the number of the newest complete one; 0 if there is none.
         healthy: no more have failed in a row than is tolerable.
+        savepoints: how many of the user's are complete; they count here alone.
     """
 
     completed: int = 0
     failed: int = 0
     last: int = 0
     healthy: bool = True
+    savepoints: int = 0
 
     def completed_one(self, checkpoint_id: int) -> CheckpointCounts:
         """Return the counts with one more that is complete."""
-        return CheckpointCounts(self.completed + 1, self.failed, checkpoint_id)
+        completed = self.completed + 1
+        return replace(self, completed=completed, last=checkpoint_id, healthy=True)
 
     def failed_one(self, *, healthy: bool) -> CheckpointCounts:
         """Return the counts with one more that failed."""
-        return CheckpointCounts(self.completed, self.failed + 1, self.last, healthy)
+        return replace(self, failed=self.failed + 1, healthy=healthy)
+
+    def saved_one(self) -> CheckpointCounts:
+        """Return the counts with one more savepoint."""
+        return replace(self, savepoints=self.savepoints + 1)
 
     def __str__(self) -> str:
         text = f"checkpoints: {self.completed:,} completed, {self.failed:,} failed"
+        if self.savepoints:
+            text += f"; savepoints: {self.savepoints:,}"
         return text if self.healthy else f"{text}; UNHEALTHY: the last ones in a row failed"
 
 
@@ -49,6 +58,7 @@ class JobResult:
         account: every operator's and edge's counts.
         error: why it failed; None otherwise.
         checkpoints: how its checkpoints went; None if it makes none.
+        savepoint: the folder of the savepoint that it was stopped with; None otherwise.
     """
 
     job: str
@@ -57,6 +67,7 @@ class JobResult:
     account: Account
     error: BaseException | None = None
     checkpoints: CheckpointCounts | None = None
+    savepoint: str | None = None
 
     def report(self) -> str:
         """Return the counts as text, and whether they add up."""
@@ -78,6 +89,8 @@ class JobResult:
             lines.append(f"  {edge.name}: {edge.dropped:,} dropped, {edge.discarded:,} discarded")
         if self.checkpoints is not None:
             lines.append(f"  {self.checkpoints}")
+        if self.savepoint is not None:
+            lines.append(f"  ended with savepoint {self.savepoint}")
         lines.append(f"  {self._verdict()}")
         return "\n".join(lines)
 

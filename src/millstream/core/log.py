@@ -6,8 +6,18 @@ import sys
 from typing import Any
 
 
+def info(event: str, **fields: Any) -> None:
+    """Log a change that somebody asked for; ``event`` is ``noun.past_verb``."""
+    _logger().info(event, **fields)
+
+
 def warning(event: str, **fields: Any) -> None:
-    """Log that we recovered, or that someone should look; ``event`` is ``noun.past_verb``.
+    """Log that we recovered, or that someone should look; ``event`` is ``noun.past_verb``."""
+    _logger().warning(event, **fields)
+
+
+def _logger() -> Any:  # structlog's, which has no type of its own for it
+    """Return where events go.
 
     structlog takes 100 ms to import, so it is loaded with the first event. A program that has
     configured it gets the event its own way.
@@ -15,7 +25,5 @@ def warning(event: str, **fields: Any) -> None:
     import structlog
 
     if structlog.is_configured():
-        logger = structlog.get_logger()
-    else:
-        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
-    logger.warning(event, **fields)
+        return structlog.get_logger()
+    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from millstream.core.accounting import Account, EdgeCounts, OperatorCounts
 from millstream.core.job_graph import OperatorKind
 from millstream.engine.assembly import Assembly, Group
-from millstream.engine.source_head import CollectHead
+from millstream.engine.source_head import CollectHead, QueuedHead
 
 
 def account_of(assembly: Assembly, *, cut_short: bool) -> Account:
@@ -22,10 +23,7 @@ def account_of(assembly: Assembly, *, cut_short: bool) -> Account:
         counts.update(_operators(group))
     edges = [*_source_edges(assembly), *_wires(assembly), *_fused_edges(assembly, counts)]
     if cut_short:
-        edges = [
-            EdgeCounts(each.name, each.sent, each.received, each.dropped, each.difference)
-            for each in edges
-        ]
+        edges = [replace(each, discarded=each.discarded + each.difference) for each in edges]
     return Account(
         operators=tuple(counts[spec.id] for spec in assembly.graph.operators()),
         edges=tuple(edges),
@@ -61,12 +59,13 @@ def _source_edges(assembly: Assembly) -> Iterator[EdgeCounts]:
     """Yield what left the sources' threads against what the tasks received."""
     for group in assembly.groups:
         if group.source_driver is not None and group.task is not None:
-            dropped = group.head.dropped if isinstance(group.head, CollectHead) else 0
+            head = group.head
             yield EdgeCounts(
                 f"{group.first.id} -> engine",
                 group.source_driver.sent,
                 group.task.inlets[0].received,
-                dropped,
+                head.dropped if isinstance(head, CollectHead) else 0,
+                head.discarded if isinstance(head, QueuedHead) else 0,
             )
 
 

@@ -46,6 +46,7 @@ class AsyncTask:
         ended: its input has ended, and all of its results are on their way.
         on_barrier: told of each barrier before it is sent on.
         on_ended: told when it has ended.
+        held: it makes no calls and emits nothing for now; see ``hold``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class AsyncTask:
         self.scheduled = False
         self.done = False
         self.ended = False
+        self.held = False
         self.on_barrier: Callable[[AsyncTask, int], None] | None = None
         self.on_ended: Callable[[AsyncTask], None] | None = None
         self.inlets = [Inlet(self._schedule, self._fail)]
@@ -134,11 +136,21 @@ class AsyncTask:
         """Return how many records it has emitted."""
         return self._emitted
 
+    def hold(self) -> None:
+        """Do nothing behind the barrier in hand: the run may end with it."""
+        self.held = True
+
+    def release(self) -> None:
+        """Go on, if it was held."""
+        if self.held:
+            self.held = False
+            self._schedule()
+
     # -- a slice --------------------------------------------------------------------------------
 
     def run_slice(self) -> None:
         """Emit finished results, send off new records, ask for more."""
-        if self.done:
+        if self.done or self.held:
             return
         self._emit()
         if self.done:
@@ -150,6 +162,8 @@ class AsyncTask:
                 self._send_off(element)
             else:
                 self._on_control(element)
+                if self.held:
+                    return
         self._emit()
         if inlet.completed and not self._in_flight and not self._result:
             self.done = True

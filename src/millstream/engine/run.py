@@ -10,9 +10,6 @@ from typing import Any
 from millstream.core.element import Barrier, Control, EndOfInput
 from millstream.core.errors import (
     InconsistentError,
-    MillstreamError,
-    SinkError,
-    SourceError,
     StuckError,
 )
 from millstream.core.job_result import JobResult
@@ -22,11 +19,13 @@ from millstream.core.ports import NO_FAULTS, Clock, Joinable, Spawner
 from millstream.core.settings import EngineSettings
 from millstream.core.wording import said
 from millstream.engine.account import account_of
-from millstream.engine.assembly import AnySinkDriver, Assembly, SourceDriver
+from millstream.engine.assembly import Assembly
 from millstream.engine.checkpoint.coordinator import Coordinator
 from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.engine.checkpoint.recovery import equip
+from millstream.engine.checkpoint.requests import NotMadeError, Request
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.drain import Drain, Driver, named
 from millstream.engine.event_loop import EventLoop
 from millstream.engine.sink_driver import AsyncSinkDriver, Flushed, SinkDriver
 from millstream.engine.source_driver import AsyncDriver
@@ -34,7 +33,6 @@ from millstream.engine.two_phase_driver import TwoPhaseDriver
 from millstream.operators.program import Program
 from millstream.runtime.state.base import StateBackend
 
-Driver = SourceDriver | AnySinkDriver
 CHECKPOINTS = "checkpoints"  # the thread that writes them
 
 
@@ -56,6 +54,7 @@ class JobRun:
         coordinator: who makes its checkpoints.
         finished: set when the engine thread has nothing left to do; see ``wait``.
         ending_since_ns: when the grace began in which the run has to end; 0 before.
+        drain: ends its sources before their input does.
         threads: every thread of the run, by what runs on it.
     """
 
@@ -78,12 +77,14 @@ class JobRun:
         self.assembly = Assembly(program, settings, self.dispatcher, states, self._fail)
         self.coordinator: Coordinator | None = None
         self._faults = NO_FAULTS
+        self.drain = Drain(self.assembly, self._log)
         if checkpointing is not None:
             forms = equip(self.assembly, checkpointing, states)
             self.coordinator = Coordinator(
                 self.assembly, checkpointing, self.dispatcher, states, forms
             )
             self.coordinator.on_fatal = self._fail
+            self.coordinator.on_stopped = self._leave
             self._faults = checkpointing.faults
         self._unopened = {
             driver.uid
@@ -102,6 +103,7 @@ class JobRun:
         self._told_to_end = False  # early: by a cancel or a failure
         self._ending = False  # every part has been told so
         self._finishing = False  # the results are appearing; a cancel comes too late
+        self._leaving = False  # a savepoint is complete that the run ends with
         self._barriers: dict[int, set[str]] = {}
 
     # -- from any thread ------------------------------------------------------------------------
@@ -128,6 +130,10 @@ class JobRun:
         """Ask the run to end; ``wait`` tells when it has."""
         self._note_ending()
         self.dispatcher.post(self._on_cancel)
+
+    def save(self, request: Request) -> None:
+        """Ask for a checkpoint or a savepoint, also to stop or to drain with; it answers."""
+        self.dispatcher.post(self._on_drain if request.purpose.final else self._on_save, request)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end of every thread, about so long; return whether it has come."""
@@ -190,8 +196,13 @@ class JobRun:
         cut_short = status is not JobStatus.COMPLETED and not inconsistent
         duration_s = (self._clock.monotonic_ns() - self._started_ns) / 1e9
         account = account_of(self.assembly, cut_short=cut_short)
-        counts = None if self.coordinator is None else self.coordinator.counts
-        return JobResult(self.graph.job, status, duration_s, account, self._error, counts)
+        counts = savepoint = None
+        if self.coordinator is not None:
+            counts, stopped_with = self.coordinator.counts, self.coordinator.stopped_with
+            savepoint = None if stopped_with is None else stopped_with.location
+        return JobResult(
+            self.graph.job, status, duration_s, account, self._error, counts, savepoint
+        )
 
     @property
     def error(self) -> BaseException | None:
@@ -257,7 +268,7 @@ class JobRun:
         if self._unopened or self._ending:
             return
         for source in self.assembly.source_drivers():
-            if source.uid not in self.assembly.finished_sources:
+            if source.uid not in self.assembly.finished_sources and not self.drain.begun:
                 self._start_driver("source", source, self.assembly.loop)
         if self.coordinator is not None:
             self.coordinator.start()
@@ -306,7 +317,9 @@ class JobRun:
         try:
             driver.run()
         except BaseException as error:  # noqa: BLE001  # as above
-            self._note_failure(_named(kind, driver.uid, error))
+            failure = named(kind, driver.uid, error)
+            if not self.drain.takes(kind, failure):
+                self._note_failure(failure)
         finally:
             self.dispatcher.post(self._on_driver_done, driver)
 
@@ -316,10 +329,12 @@ class JobRun:
         except BaseException as error:  # noqa: BLE001  # the engine hears it
             # Also what is no Exception: SystemExit would end the loop, and a CancelledError that
             # nobody here asked for would look like an end of input.
-            if not self._told_to_end:
-                self._note_failure(_named(kind, driver.uid, error))
-            elif not isinstance(error, asyncio.CancelledError):
-                self.dispatcher.post(self._fail, _named(kind, driver.uid, error))
+            failure = named(kind, driver.uid, error)
+            if self._told_to_end:
+                if not isinstance(error, asyncio.CancelledError):
+                    self.dispatcher.post(self._fail, failure)
+            elif not self.drain.takes(kind, failure):
+                self._note_failure(failure)
 
     def _on_flushed(self, flushed: Flushed) -> None:
         uid, element, _ = flushed
@@ -333,7 +348,7 @@ class JobRun:
 
     def _finish_if_ended(self) -> None:
         """Let the results appear, if nothing can fail any more but that, and everything adds up."""
-        if self._unflushed or self._ending or self._finishing:
+        if self._unflushed or self._ending or self._finishing or self._leaving:
             return
         if not self._alive.isdisjoint(self.assembly.source_drivers()):
             self._begin_grace()  # only a source's close() is left
@@ -357,8 +372,12 @@ class JobRun:
 
     def _on_driver_done(self, driver: Driver) -> None:
         self._alive.discard(driver)
+        if self.drain.begun:
+            self._end_drained()
         if not self._alive:
             self.dispatcher.stop()
+        elif self._leaving:
+            self._end_if_left()
         else:
             self._finish_if_ended()
 
@@ -371,6 +390,43 @@ class JobRun:
     def _inject(self, element: Control) -> None:
         for head in self.assembly.heads():
             head.inject(element)
+
+    # -- savepoints -----------------------------------------------------------------------------
+
+    def _on_save(self, request: Request) -> None:
+        assert self.coordinator is not None
+        if self.drain.begun:
+            request.answer(NotMadeError("the job is being drained, and ends"))
+        else:
+            self.coordinator.request(request)
+
+    def _on_drain(self, request: Request) -> None:
+        """End every source, and the run as at the end of all input."""
+        assert self.coordinator is not None
+        if self.drain.begun or self.coordinator.ending:
+            request.answer(NotMadeError("the job has come to its end, or is being drained"))
+            return
+        self.coordinator.at_end = (request.purpose, [request.answer])
+        self._begin_grace()  # for the sources
+        self.drain.begin(self._alive)
+        self._end_drained()
+
+    def _end_drained(self) -> None:
+        if self.drain.end(self._alive) and not self._ending:
+            self.ending_since_ns = 0  # what is left may take as long as at any end of the input
+
+    def _leave(self) -> None:
+        """End the run with its savepoint, once every sink has committed what that names."""
+        self._leaving = True
+        for sink in self.assembly.sink_drivers():
+            if isinstance(sink, SinkDriver):
+                sink.leave()
+        self._end_if_left()
+
+    def _end_if_left(self) -> None:
+        if not any(isinstance(driver, SinkDriver) for driver in self._alive):
+            self._cancelled = self._error is None
+            self._end()
 
     # -- ending early ---------------------------------------------------------------------------
 
@@ -436,14 +492,4 @@ class JobRun:
                 try:
                     driver.cancel()
                 except BaseException as error:  # noqa: BLE001  # the others must still be told
-                    self._log(_named("source", driver.uid, error))
-
-
-def _named(kind: str, uid: str, error: BaseException) -> BaseException:
-    """Return the error with the source or sink it came from, if it does not say so itself."""
-    if isinstance(error, MillstreamError) and getattr(error, "operator_uid", None):
-        return error
-    wrapper = SourceError if kind == "source" else SinkError
-    named = wrapper(f"{kind} {uid!r} failed: {said(error)}", operator_uid=uid)
-    named.__cause__ = error
-    return named
+                    self._log(named("source", driver.uid, error))

@@ -18,7 +18,7 @@ from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_edge import SinkEdge
 
-_FINISH, _STOP = "finish", "stop"
+_FINISH, _LEAVE, _STOP = "finish", "leave", "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,10 @@ class SinkDriver:
         """Let the result appear: the whole input was taken, and adds up. From the engine thread."""
         self._items.put(_FINISH)
 
+    def leave(self) -> None:
+        """Make the thread end without finishing, behind all it was told. From the engine thread."""
+        self._items.put(_LEAVE)
+
     def cancel(self) -> None:
         """Make the thread end soon, without finishing. From the engine thread."""
         self._stopping = True
@@ -95,10 +99,10 @@ class SinkDriver:
         get = self._items.get
         while True:
             item = get()
-            if self._stopping or item == _FINISH:
+            if self._stopping or item in (_FINISH, _LEAVE):
                 break
             self._take(item)
-        if not self._stopping:
+        if not self._stopping and item == _FINISH:
             self._finish()
 
     def step(self) -> bool:

@@ -166,6 +166,8 @@ class BatchDriver:
         self._credits.put(0)  # wakes it
         self._source.cancel()
 
+    drain = cancel
+
     def run(self) -> None:
         """Read until the source ends or is cancelled."""
         with closing(self._source.close):
@@ -224,6 +226,8 @@ class RunDriver:
         self._head.cancel()
         self._source.cancel()
 
+    drain = cancel
+
     def run(self) -> None:
         """Run the source until it returns."""
         with closing(self._source.close):
@@ -254,6 +258,8 @@ class AsyncDriver:
         self._start = start
         self._credit = 0
         self._more: asyncio.Event | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._draining = False
         self.call_soon: Callable[..., object]
         self.head: Head
 
@@ -273,8 +279,21 @@ class AsyncDriver:
         """Give credit for more records. From the engine thread."""
         self.call_soon(self._add_credit, records)
 
+    def drain(self) -> None:
+        """Make it end soon, as if its input had ended. From the engine thread."""
+        self.call_soon(self._cancel)
+
     async def run(self) -> None:
-        """Read until the source ends; cancelled as any asyncio task."""
+        """Read until the source ends or is drained; cancelled as any asyncio task."""
+        self._task = asyncio.current_task()
+        try:
+            if not self._draining:
+                await self._run()
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+
+    async def _run(self) -> None:
         self._more = asyncio.Event()
         async with async_closing(self._source.close):
             await self._source.open()
@@ -297,6 +316,11 @@ class AsyncDriver:
             self._credit -= chunk.cost
             self._dispatcher.post(self.head.on_chunk, chunk)
         self._packer.check_end()
+
+    def _cancel(self) -> None:
+        self._draining = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _add_credit(self, records: int) -> None:
         self._credit += records

@@ -42,6 +42,7 @@ class QueuedHead:
 
     Attributes:
         position: behind the last emitted record.
+        discarded: records that a drain left out; the position is before them.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class QueuedHead:
         self._chunk_size = chunk_size
         self._queue: deque[Chunk] = deque()  # of any length
         self._begun = 0  # records of the first one that are emitted
+        self._drained = False
+        self.discarded = 0
         self._consumed = 0  # what was emitted since credit was last granted
         self._ended = False
         self._over = False  # the end of the input was emitted
@@ -79,6 +82,9 @@ class QueuedHead:
         """Take a chunk from the source. An empty one only moves the position on."""
         if self.outlet.done:
             return  # the source has not heard of the cancel yet
+        if self._drained:
+            self.discarded += len(chunk.values)
+            return  # … or of the drain
         self._queue.append(chunk)
         if not self.scheduled:
             self.run_slice()
@@ -87,6 +93,13 @@ class QueuedHead:
         """Note that the source has ended; what is queued is still emitted."""
         self._ended = True
         self._schedule()
+
+    def drain(self) -> None:
+        """Emit nothing more of what the source has given; ``on_end`` follows."""
+        self._drained = True
+        self.discarded = sum(len(chunk.values) for chunk in self._queue) - self._begun
+        self._begun = 0
+        self._queue.clear()
 
     def inject(self, element: Control) -> Position:
         """Put a control element into the stream here and now; return the position it cuts at.
@@ -293,8 +306,12 @@ class CollectHead:
     def open(self) -> None:
         """Do nothing: the source begins when there is demand."""
 
+    def drain(self) -> None:
+        """Take nothing more; what was accepted is still emitted. ``on_end`` follows."""
+        self.cancel()
+
     def on_end(self, _: object = None) -> None:
-        """Note that the source has nothing to give: it ended before the run was restored."""
+        """Note that the source has nothing more to give, or ended before the run was restored."""
         self._ended = True
         self._dispatcher.schedule(self)
 

@@ -42,6 +42,7 @@ class Task:
         ended: its input has ended, and all of its results are on their way.
         on_barrier: told of each barrier before it is sent on.
         on_ended: told before the end of the input is sent on.
+        held: it processes nothing for now; see ``hold``.
     """
 
     def __init__(  # noqa: PLR0913  # what a task is made of
@@ -60,6 +61,7 @@ class Task:
         self.done = False
         self.taken = 0
         self.ended = False
+        self.held = False
         self.on_barrier: Callable[[Task, int], None] | None = None
         self.on_ended: Callable[[Task], None] | None = None
         self._schedule = partial(dispatcher.schedule, self)
@@ -172,11 +174,21 @@ class Task:
         else:
             self._backpressured_ns += now_ns - self._since_ns
 
+    def hold(self) -> None:
+        """Process nothing behind the barrier in hand: the run may end with it."""
+        self.held = True
+
+    def release(self) -> None:
+        """Go on, if it was held."""
+        if self.held:
+            self.held = False
+            self._schedule()
+
     # -- a slice --------------------------------------------------------------------------------
 
     def run_slice(self) -> None:
         """Go on with what is being made, or else take what comes next."""
-        if self.done:
+        if self.done or self.held:
             return
         start_ns, taken = self._now_ns(), self.taken
         self._wait_until(start_ns)

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
+from dataclasses import dataclass
 from weakref import WeakSet
 
-from millstream.core.job_result import JobResult
+from millstream.core.job_result import CheckpointCounts, JobResult
 from millstream.core.log import warning
 from millstream.core.ports import Clock, Spawner, SystemClock, ThreadSpawner
 from millstream.core.settings import EngineSettings
 from millstream.core.validation import validate
 from millstream.engine.checkpoint.journal import Checkpointing
+from millstream.engine.checkpoint.requests import Request
 from millstream.engine.run import JobRun
 from millstream.engine.supervisor import Supervisor
 from millstream.operators.endpoints import SinkOperator, SourceOperator
 from millstream.operators.program import Program
 from millstream.runtime.state.memory import MemoryStateBackend
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running job stands.
+
+    Attributes:
+        checkpointing: a checkpoint or savepoint is in flight.
+        draining: its sources were told to end.
+        checkpoints: how they went; None if it makes none.
+    """
+
+    checkpointing: bool
+    draining: bool
+    checkpoints: CheckpointCounts | None
 
 
 class Execution:
@@ -45,6 +63,21 @@ class Execution:
     def cancel(self) -> None:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
         self._run.cancel()
+
+    def save(self, request: Request) -> None:
+        """Ask for a checkpoint or a savepoint, also to end the job with. From any thread."""
+        self._run.save(request)
+
+    def ask(self, answer: Callable[[Progress], None]) -> None:
+        """Have the engine thread say where the job stands. From any thread."""
+        self._run.dispatcher.post(lambda _: answer(self._progress()))
+
+    def _progress(self) -> Progress:
+        coordinator = self._run.coordinator
+        draining = self._run.drain.begun
+        if coordinator is None:
+            return Progress(checkpointing=False, draining=draining, checkpoints=None)
+        return Progress(coordinator.in_flight, draining, coordinator.counts)
 
     @property
     def started(self) -> bool:

@@ -6,19 +6,26 @@ and timers. One checkpoint is in flight at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any  # parts of a snapshot are of any type
 
 from millstream.core.element import Barrier
-from millstream.core.errors import FatalError, MillstreamError
+from millstream.core.errors import FatalError
 from millstream.core.job_result import CheckpointCounts
-from millstream.core.log import warning
+from millstream.core.log import info, warning
 from millstream.core.wording import said
 from millstream.engine.assembly import Assembly
 from millstream.engine.async_task import AsyncTask
 from millstream.engine.checkpoint.encoder import StateEncoder
-from millstream.engine.checkpoint.journal import Checkpointing, Summary
+from millstream.engine.checkpoint.journal import Checkpointing, Made, Purpose, Summary
+from millstream.engine.checkpoint.requests import (
+    Answer,
+    CheckpointFailedError,
+    NotMadeError,
+    Request,
+    Requests,
+)
 from millstream.engine.checkpoint.state_files import (
     FINISHED,
     IN_FLIGHT,
@@ -38,24 +45,21 @@ from millstream.storage.metadata.errors import LeaseLostError
 _RETRY_NS = 1_000_000_000  # before the final checkpoint is tried again
 
 
-class CheckpointFailedError(MillstreamError):
-    """A checkpoint was given up; the job goes on."""
-
-
 class _Pending:
     """The checkpoint in flight.
 
     Attributes:
         waiting: parts that have not answered: tasks, and sinks by uid.
-        final: it is made at the end of all input.
         sealed: all parts are handed to the writer.
+        answers: who is told how it went.
     """
 
     def __init__(
-        self, checkpoint_id: int, started_ns: int, files: SnapshotFiles, encoder: StateEncoder
+        self, purpose: Purpose, started_ns: int, files: SnapshotFiles, encoder: StateEncoder
     ) -> None:
-        self.id = checkpoint_id
-        self.final = False
+        self.id = files.checkpoint_id
+        self.purpose = purpose
+        self.answers: Sequence[Answer] = ()
         self.started_ns = started_ns
         self.files = files
         self.encoder = encoder
@@ -65,6 +69,16 @@ class _Pending:
         self.sinks: dict[str, SinkPart] = {}
         self.in_flight: dict[str, dict[str, Any]] = {}
         self.finished: dict[str, bool] = {}
+
+    @property
+    def holds(self) -> bool:
+        """Return whether nothing behind its barrier may be processed, as the run ends with it."""
+        return self.purpose.stop and not self.purpose.final
+
+    def answer(self, outcome: Made | Exception) -> None:
+        """Tell whoever asked for it."""
+        for each in self.answers:
+            each(outcome)
 
 
 class Coordinator:
@@ -84,6 +98,9 @@ class Coordinator:
         thread: what writes; whoever runs the job starts it.
         counts: how checkpoints have gone so far.
         on_fatal: told why the run must end.
+        on_stopped: told that the savepoint is complete which the run was to stop with.
+        stopped_with: that savepoint.
+        at_end: what the final checkpoint is for, and who is told of it.
     """
 
     def __init__(
@@ -97,6 +114,9 @@ class Coordinator:
         self.thread = WriterThread()
         self.counts = CheckpointCounts()
         self.on_fatal: Callable[[BaseException], None]
+        self.on_stopped: Callable[[], None]
+        self.stopped_with: Made | None = None
+        self.at_end: tuple[Purpose, Sequence[Answer]] = (Purpose(final=True), ())
         self._assembly = assembly
         self._settings = checkpointing.settings
         self._journal = checkpointing.journal
@@ -112,6 +132,8 @@ class Coordinator:
         self._failures = 0  # in a row
         self._ended_sinks: dict[str, SinkPart] = {}
         self._on_final: Callable[[], None] | None = None
+        self._requests = Requests()
+        self._started = False
         self._stopped = False
         self._timer = 0  # counts timers, so that an old one does nothing
         for task in assembly.tasks():
@@ -124,6 +146,26 @@ class Coordinator:
         """Begin to count the time to the first checkpoint."""
         self._started_ns = self._dispatcher.clock.monotonic_ns()
         self._ended_ns = self._started_ns - self._settings.min_pause_ns  # there was none before
+        self._started = True
+        self._rest()
+
+    @property
+    def in_flight(self) -> bool:
+        """Return whether a checkpoint or savepoint is being made."""
+        return self._pending is not None
+
+    @property
+    def ending(self) -> bool:
+        """Return whether the run ends, or only its final checkpoint is still to be made."""
+        return self._stopped or self._on_final is not None
+
+    def request(self, request: Request) -> None:
+        """Make a checkpoint or savepoint as soon as none is in flight."""
+        if self.ending:
+            reason = "the job has come to its end"
+            request.answer(NotMadeError(f"no {request.purpose.noun} was made: {reason}"))
+            return
+        self._requests.add(request)
         self._rest()
 
     def finish(self, on_final: Callable[[], None]) -> None:
@@ -133,6 +175,7 @@ class Coordinator:
             on_final: called when it is complete.
         """
         self._on_final = on_final
+        self._requests.refuse_all("all input has ended, and the final checkpoint follows")
         self._rest()
 
     def on_flushed(self, flushed: Flushed) -> None:
@@ -151,10 +194,16 @@ class Coordinator:
     def stop(self) -> None:
         """Trigger nothing more: the run ends early."""
         self._stopped = True
-        if self._pending is not None:
-            self._pending.encoder.discard()
-            self._pending.files.give_up("the run ended")
-            self._pending = None
+        self._requests.refuse_all("the run ended")
+        pending, self._pending = self._pending, None
+        purpose, answers = self.at_end
+        self.at_end = (purpose, ())
+        if pending is not None:
+            pending.encoder.discard()
+            pending.files.give_up("the run ended")
+            purpose, answers = pending.purpose, pending.answers
+        for answer in answers:
+            answer(NotMadeError(f"no {purpose.noun} was made: the run ended"))
 
     def close(self) -> None:
         """Let the writer end, once all is written."""
@@ -165,19 +214,22 @@ class Coordinator:
 
     def _rest(self) -> None:
         """See what comes next, if nothing is in flight and all state is whole again."""
-        if self._pending is not None or self._stopped:
+        if self._pending is not None or self._stopped or not self._started:
             return
         if self._unmerged is not None and not self._unmerged.merged:
             return
         if self._on_final is not None:
-            self._after(_RETRY_NS if self._failures else 0, partial(self._trigger, final=True))
+            wait_ns = _RETRY_NS if self._failures else 0
+            self._after(wait_ns, lambda: self._trigger(*self.at_end))
+        elif self._requests:
+            self._after(0, lambda: self._trigger(*self._requests.take()))
         elif self._settings.interval_ns is not None:
             now_ns = self._dispatcher.clock.monotonic_ns()
             due_ns = max(
                 self._started_ns + self._settings.interval_ns,
                 self._ended_ns + self._settings.min_pause_ns,
             )
-            self._after(due_ns - now_ns, self._trigger)
+            self._after(due_ns - now_ns, lambda: self._trigger(Purpose()))
 
     def _after(self, wait_ns: int, call: Callable[[], None]) -> None:
         self._timer += 1
@@ -189,19 +241,22 @@ class Coordinator:
 
         self._dispatcher.call_at(self._dispatcher.clock.monotonic_ns() + max(0, wait_ns), fire)
 
-    def _trigger(self, *, final: bool = False) -> None:
+    def _trigger(self, purpose: Purpose, answers: Sequence[Answer] = ()) -> None:
         number, self._next_id = self._next_id, self._next_id + 1
-        self._started_ns = started_ns = self._dispatcher.clock.monotonic_ns()
+        started_ns = self._dispatcher.clock.monotonic_ns()
+        if not purpose.savepoint:  # one does not put the next checkpoint off
+            self._started_ns = started_ns
         files = SnapshotFiles(self.thread, self._journal, self._dispatcher, number)
-        files.on_completed, files.on_failed = self._on_completed, self._on_files_failed
         encoder = StateEncoder(self._dispatcher, self.thread, files, self._forms)
         encoder.on_progress = self._on_progress
         encoder.on_failed = partial(self._fail, number)
-        self._pending = pending = _Pending(number, started_ns, files, encoder)
-        pending.final = final
+        self._pending = pending = _Pending(purpose, started_ns, files, encoder)
+        pending.answers = answers
+        files.on_completed = partial(self._on_completed, pending)
+        files.on_failed = self._on_files_failed
         self._unmerged = encoder
         self._faults.reach("trigger")
-        files.begin(final=final)
+        files.begin(purpose)
         pending.waiting.update(self._assembly.tasks())
         pending.waiting.update(driver.uid for driver in self._assembly.sink_drivers())
         for uid in pending.waiting.intersection(self._ended_sinks):
@@ -229,6 +284,8 @@ class Coordinator:
         pending = self._pending
         if pending is not None and pending.id == checkpoint_id and task in pending.waiting:
             self._faults.reach("task")
+            if pending.holds:
+                task.hold()
             self._freeze(pending, task)
             self._advance()
 
@@ -282,6 +339,7 @@ class Coordinator:
         elapsed_ns = self._dispatcher.clock.monotonic_ns() - pending.started_ns
         pending.files.complete(
             Summary(
+                purpose=pending.purpose,
                 duration_ms=elapsed_ns // 1_000_000,
                 positions={uid: str(cut) for uid, cut in pending.cuts.items()},
                 entries=pending.encoder.entries,
@@ -295,21 +353,36 @@ class Coordinator:
 
     # -- how it ends ----------------------------------------------------------------------------
 
-    def _on_completed(self, checkpoint_id: int) -> None:
-        pending = self._pending
+    def _on_completed(self, pending: _Pending, made: Made) -> None:
+        purpose = pending.purpose
         self._faults.reach("completed")
-        for driver in self._assembly.sink_drivers():
-            driver.commit(checkpoint_id)
-        if pending is None or pending.id != checkpoint_id:
+        if purpose.commits:
+            for driver in self._assembly.sink_drivers():
+                driver.commit(pending.id)
+        if pending is not self._pending:
             return  # it was given up a moment before; what it names may appear all the same
-        self._pending, self._failures = None, 0
+        self._pending = None
         self._ended_ns = self._dispatcher.clock.monotonic_ns()
-        self.counts = self.counts.completed_one(checkpoint_id)
+        if purpose.savepoint:
+            self.counts = self.counts.saved_one()
+            info("savepoint.completed", job=self._job, checkpoint_id=pending.id, path=made.location)
+        else:
+            self.counts = self.counts.completed_one(pending.id)
+        if not purpose.savepoint or purpose.final:
+            self._failures = 0
         pending.files.retain()
+        if purpose.stop:
+            self.stopped_with = made
+        pending.answer(made)
         on_final = self._on_final
-        if on_final is not None and pending.final:
+        if on_final is not None and purpose.final:
             self._stopped = True
+            self.at_end = (purpose, ())
             on_final()
+        elif purpose.stop:
+            self._stopped = True
+            self._requests.refuse_all("the run stops with a savepoint")
+            self.on_stopped()
         self._rest()
 
     def _on_files_failed(self, failed: tuple[int, Exception]) -> None:
@@ -329,7 +402,7 @@ class Coordinator:
         self._fail(
             checkpoint_id,
             CheckpointFailedError(
-                f"checkpoint {checkpoint_id} of job {self._job!r} took longer than "
+                f"{pending.purpose.noun} {checkpoint_id} of job {self._job!r} took longer than "
                 f"{self._settings.timeout}: {waits_for}; look at the backpressure there, or raise "
                 "the timeout of checkpoints"
             ),
@@ -341,20 +414,24 @@ class Coordinator:
             return
         self._pending = None
         self._ended_ns = self._dispatcher.clock.monotonic_ns()
-        self._failures += 1
-        healthy = self._failures <= self._settings.tolerable_failures
-        self.counts = self.counts.failed_one(healthy=healthy)
         pending.encoder.discard()
         pending.files.give_up(said(error))
-        warning(
-            "checkpoint.failed",
-            job=self._job,
-            checkpoint_id=checkpoint_id,
-            error=said(error),
-            failures_in_a_row=self._failures,
-        )
-        if not healthy:
-            self._tell_unhealthy(error)
+        noun = pending.purpose.noun
+        fields = {"job": self._job, "checkpoint_id": checkpoint_id, "error": said(error)}
+        if not pending.purpose.savepoint or pending.purpose.final:
+            self._failures += 1
+            healthy = self._failures <= self._settings.tolerable_failures
+            self.counts = self.counts.failed_one(healthy=healthy)
+            warning(f"{noun}.failed", **fields, failures_in_a_row=self._failures)
+            if not healthy:
+                self._tell_unhealthy(error)
+        else:
+            warning(f"{noun}.failed", **fields)
+        if not pending.purpose.final:  # that one is tried again
+            pending.answer(error)
+        if pending.holds:
+            for task in self._assembly.tasks():
+                task.release()
         self._rest()
 
     def _tell_unhealthy(self, error: Exception) -> None:

@@ -43,10 +43,7 @@ def equip(assembly: Assembly, checkpointing: Checkpointing, states: StateBackend
         ConfigError: a state cannot be kept, or the checkpoint does not fit the job.
         CheckpointDamagedError: the checkpoint is not what was written.
     """
-    forms = {
-        (each.uid, each.name): state_form(assembly.graph.job, each)
-        for each in states.descriptions()
-    }
+    forms = _forms(assembly, states)
     for sink in assembly.sink_drivers():
         sink.checkpointed = True
         if isinstance(sink, TwoPhaseDriver):
@@ -59,6 +56,20 @@ def equip(assembly: Assembly, checkpointing: Checkpointing, states: StateBackend
     if checkpointing.restored is not None:
         _Restore(assembly, checkpointing.restored, states, forms).run()
     return forms
+
+
+def check_restore(assembly: Assembly, stored: StoredCheckpoint, states: StateBackend) -> None:
+    """Restore parts that will never run from a checkpoint; none of the user's code is called.
+
+    Raises:
+        ConfigError, CheckpointDamagedError: it cannot be restored; see ``equip``.
+    """
+    _Restore(assembly, stored, states, _forms(assembly, states)).check()
+
+
+def _forms(assembly: Assembly, states: StateBackend) -> Forms:
+    job = assembly.graph.job
+    return {(each.uid, each.name): state_form(job, each) for each in states.descriptions()}
 
 
 class _Restore:
@@ -75,8 +86,14 @@ class _Restore:
         self._stored = stored
         self._states = states
         self._forms = forms
+        self._dry = False
         self._parts: dict[str, dict[str, Any]] = {kind: {} for kind in _PARTS}
         self._where = f"checkpoint {stored.location} of job {assembly.graph.job!r}"
+
+    def check(self) -> None:
+        """Do what ``run`` does, but for telling sources of the class form their state."""
+        self._dry = True
+        self.run()
 
     def run(self) -> None:
         """Read every file, and hand out what is in it."""
@@ -120,7 +137,7 @@ class _Restore:
                 head.restore(cut.backlog)
             else:
                 head.position = cut.position
-            if not cut.finished:
+            if not cut.finished and not (self._dry and isinstance(head, CollectHead)):
                 drivers[head.name].restore(cut.position)
         self._assembly.finished_sources = frozenset(
             uid for uid, cut in cuts.items() if cut.finished

@@ -8,7 +8,7 @@ from typing import Any  # arguments of any call
 
 from millstream.core.log import warning
 from millstream.core.wording import said
-from millstream.engine.checkpoint.journal import Journal, Summary
+from millstream.engine.checkpoint.journal import Journal, Made, Purpose, Summary
 from millstream.engine.dispatcher import Dispatcher
 from millstream.storage.checkpoints.base import CheckpointFile, PendingCheckpoint
 from millstream.storage.metadata.errors import LeaseLostError
@@ -81,7 +81,7 @@ class SnapshotFiles:
         self, thread: WriterThread, journal: Journal, dispatcher: Dispatcher, checkpoint_id: int
     ) -> None:
         self.checkpoint_id = checkpoint_id
-        self.on_completed: Callable[[int], None]
+        self.on_completed: Callable[[Made], None]
         self.on_failed: Callable[[tuple[int, Exception]], None]
         self._thread = thread
         self._journal = journal
@@ -94,9 +94,9 @@ class SnapshotFiles:
 
     # -- the engine thread ----------------------------------------------------------------------
 
-    def begin(self, *, final: bool) -> None:
+    def begin(self, purpose: Purpose) -> None:
         """Begin the checkpoint."""
-        self._post(self._begin, final)
+        self._post(self._begin, purpose)
 
     def write(self, name: str, data: bytes) -> None:
         """Append to a file, which is made when it is not there."""
@@ -133,9 +133,9 @@ class SnapshotFiles:
             self._give_up(said(error))
             self._dispatcher.post(self.on_failed, (self.checkpoint_id, error))
 
-    def _begin(self, final: bool) -> None:
+    def _begin(self, purpose: Purpose) -> None:
         self._begun = True
-        self._pending = self._journal.begin(self.checkpoint_id, final=final)
+        self._pending = self._journal.begin(self.checkpoint_id, purpose)
 
     def _write(self, name: str, data: bytes) -> None:
         self._guarded(self._append, name, data)
@@ -149,9 +149,9 @@ class SnapshotFiles:
 
     def _complete(self, summary: Summary) -> None:
         assert self._pending is not None
-        self._journal.complete(self.checkpoint_id, self._pending, summary)
+        made = self._journal.complete(self.checkpoint_id, self._pending, summary)
         self._done = True
-        self._dispatcher.post(self.on_completed, self.checkpoint_id)
+        self._dispatcher.post(self.on_completed, made)
 
     def _give_up(self, reason: str) -> None:
         if self._given_up or self._done:

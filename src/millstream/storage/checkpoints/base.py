@@ -175,12 +175,15 @@ class StoredCheckpoint(Protocol):
 class CheckpointStorage(Protocol):
     """The checkpoints of one job. One process writes at a time: who holds the job's lease."""
 
-    def begin(self, metadata: CheckpointMetadata, suffix: str = "") -> PendingCheckpoint:
+    def begin(
+        self, metadata: CheckpointMetadata, suffix: str = "", folder: str | None = None
+    ) -> PendingCheckpoint:
         """Begin a checkpoint; nothing of it counts before it is complete.
 
         Args:
             metadata: what is known of it by now, without positions and files.
             suffix: of a savepoint's name, to tell it from others with the same number.
+            folder: where a savepoint is to be; its location is its whole path then.
 
         Raises:
             CheckpointStorageError: it cannot be written, or there is one of that name.

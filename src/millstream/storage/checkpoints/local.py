@@ -43,17 +43,30 @@ class LocalCheckpointStorage:
 
     Args:
         root: the folder that all jobs share; made when the first checkpoint begins.
+        savepoints: the folder of savepoints; by default in the job's below ``root``.
     """
 
-    def __init__(self, root: str | Path, job: str, fs: Fs | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        job: str,
+        fs: Fs | None = None,
+        *,
+        savepoints: str | Path | None = None,
+    ) -> None:
         self._fs = fs or LocalFs()
         self._job = job
         self._folder = (Path(root).absolute() / safe_name(job)).as_posix()
+        self._savepoints = f"{self._folder}/{_SAVEPOINTS}"
+        if savepoints is not None:
+            self._savepoints = Path(savepoints).absolute().as_posix()
         self._durable: set[str] = set()  # folders that are there to stay
         self._changed: set[str] = set()  # those in which a folder was made
         self._writing: set[str] = set()
 
-    def begin(self, metadata: CheckpointMetadata, suffix: str = "") -> FolderPendingCheckpoint:
+    def begin(
+        self, metadata: CheckpointMetadata, suffix: str = "", folder: str | None = None
+    ) -> FolderPendingCheckpoint:
         """Begin a checkpoint; nothing of it counts before it is complete."""
         if metadata.job != self._job:
             raise ValueError(
@@ -61,10 +74,15 @@ class LocalCheckpointStorage:
             )
         number = metadata.checkpoint_id
         what = f"checkpoint {number} of job {self._job!r}"
-        location = f"chk-{number}"
+        parent, name = self._folder, f"chk-{number}"
+        location = name
         if metadata.kind is CheckpointKind.SAVEPOINT:
-            location = f"{_SAVEPOINTS}/sp-{number}" + (f"-{safe_name(suffix)}" if suffix else "")
-        parent, _, name = f"{self._folder}/{location}".rpartition("/")
+            parent = self._savepoints
+            name = f"sp-{number}" + (f"-{safe_name(suffix)}" if suffix else "")
+            location = f"{_SAVEPOINTS}/{name}"
+            if folder is not None:
+                parent = Path(folder).absolute().as_posix()
+                location = f"{parent}/{name}"
         with storage_errors(what, "write", parent):
             self._prepare(parent)
             names = self._fs.names(parent)
@@ -87,13 +105,13 @@ class LocalCheckpointStorage:
 
     def savepoints(self) -> list[CompletedCheckpoint]:
         """Return the complete savepoints with readable metadata, newest first."""
-        return _readable(self._scan(f"{self._folder}/{_SAVEPOINTS}", f"{_SAVEPOINTS}/"))
+        return _readable(self._scan(self._savepoints, f"{_SAVEPOINTS}/"))
 
     def damaged(self) -> list[CheckpointDamagedError]:
         """Return, for each checkpoint and savepoint whose metadata cannot be read, why."""
         found = [
             *self._scan(self._folder, ""),
-            *self._scan(f"{self._folder}/{_SAVEPOINTS}", f"{_SAVEPOINTS}/"),
+            *self._scan(self._savepoints, f"{_SAVEPOINTS}/"),
         ]
         return [each for each in found if isinstance(each, CheckpointDamagedError)]
 
@@ -114,7 +132,7 @@ class LocalCheckpointStorage:
     def remove_orphans(self, below: int) -> list[str]:
         """Remove what crashes have left of checkpoints with a smaller number, and return it."""
         removed = []
-        for parent in (self._folder, f"{self._folder}/{_SAVEPOINTS}"):
+        for parent in (self._folder, self._savepoints):
             for name in sorted(self._names(parent)):
                 match, path = _INCOMPLETE.fullmatch(name), f"{parent}/{name}"
                 if match and _number(match) < below and path not in self._writing:
@@ -147,8 +165,10 @@ class LocalCheckpointStorage:
 
     def _path(self, location: str) -> str:
         folder, name = self._folder, location
-        if location.startswith(f"{_SAVEPOINTS}/"):
-            folder, name = f"{folder}/{_SAVEPOINTS}", location.removeprefix(f"{_SAVEPOINTS}/")
+        if Path(location).is_absolute():
+            folder, _, name = location.rpartition("/")
+        elif location.startswith(f"{_SAVEPOINTS}/"):
+            folder, name = self._savepoints, location.removeprefix(f"{_SAVEPOINTS}/")
         if "/" in name or not _COMPLETE.fullmatch(name) or name not in self._names(folder):
             raise CheckpointNotFoundError(
                 f"job {self._job!r} has no checkpoint {location!r} in {self._folder}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, insert, select, update
 
 from millstream.core.errors import InternalError
 from millstream.core.job_graph import JobMode
+from millstream.core.job_status import JobStatus
 from millstream.storage.metadata.column_types import utc_now
 from millstream.storage.metadata.database import Database
 from millstream.storage.metadata.errors import MetadataConflictError
@@ -37,7 +38,7 @@ class Checkpoints:
     # -- one checkpoint -------------------------------------------------------------------------
 
     def begin(self, lease: Lease, checkpoint: NewCheckpoint) -> None:
-        """Store a checkpoint that is IN_PROGRESS.
+        """Store a checkpoint that is IN_PROGRESS; its execution, if RUNNING, is CHECKPOINTING.
 
         Raises:
             InternalError: its id is not larger than all before it of this job.
@@ -69,6 +70,7 @@ class Checkpoints:
                     create_time=utc_now(),
                 )
             )
+            _show(connection, lease, JobStatus.RUNNING, JobStatus.CHECKPOINTING)
 
     def complete(self, lease: Lease, checkpoint_id: int, result: CheckpointResult) -> None:
         """Make a checkpoint exist: SUCCESS. What its sinks prepared may be committed after this.
@@ -89,6 +91,8 @@ class Checkpoints:
                 "operator_state": storable(result.operator_state),
                 "sink_state": storable(result.sink_state),
             }
+            if result.stop:
+                state_data["stop"] = True
             changed = connection.execute(
                 update(CHECKPOINT)
                 .where(_in_progress(lease.job_id), CHECKPOINT.c.checkpoint_id == checkpoint_id)
@@ -101,6 +105,7 @@ class Checkpoints:
                     complete_time=now,
                 )
             )
+            _show(connection, lease, JobStatus.CHECKPOINTING, JobStatus.RUNNING)
             if not changed.rowcount:
                 row = connection.execute(_query(lease.job_id, checkpoint_id)).one_or_none()
                 done = row and row.status == CheckpointStatus.SUCCESS and row.storage_path == path
@@ -181,11 +186,21 @@ class Checkpoints:
                     complete_time=utc_now(),
                 )
             )
+            _show(connection, lease, JobStatus.CHECKPOINTING, JobStatus.RUNNING)
         return failed.rowcount
 
     def _row(self, job_id: int, checkpoint_id: int) -> Row[Any] | None:  # of the table CHECKPOINT
         with self._database.read() as connection:
             return connection.execute(_query(job_id, checkpoint_id)).one_or_none()
+
+
+def _show(connection: Connection, lease: Lease, before: JobStatus, after: JobStatus) -> None:
+    """Show in the job's running execution whether a checkpoint is in flight; not in its history."""
+    connection.execute(
+        update(EXECUTION)
+        .where(EXECUTION.c.job_id == lease.job_id, EXECUTION.c.status == before)
+        .values(status=after.value)
+    )
 
 
 def _of_job(job_id: int) -> ColumnElement[bool]:

@@ -87,7 +87,8 @@ class Executions:
     ) -> None:
         """Move an execution on, and keep the move; which moves are legal is the caller's to know.
 
-        CHECKPOINTING is shown only: to it and back from it is not kept in the history. From
+        CHECKPOINTING is shown only, while a checkpoint is in flight: to it and back from it is not
+        kept in the history, and one that is expected to be RUNNING may be CHECKPOINTING. From
         FAILED to SCHEDULED is a retry, and counted.
 
         Args:
@@ -99,10 +100,13 @@ class Executions:
         Raises:
             MetadataConflictError: it stands elsewhere, or there is no such execution.
         """
+        stands = {expected}
+        if expected is JobStatus.RUNNING:
+            stands.add(JobStatus.CHECKPOINTING)
         with self._database.write() as connection:
             moved = connection.execute(
                 update(EXECUTION)
-                .where(EXECUTION.c.execution_id == execution_id, EXECUTION.c.status == expected)
+                .where(EXECUTION.c.execution_id == execution_id, EXECUTION.c.status.in_(stands))
                 .values(status=status.value, **_effects((expected, status), reason))
             )
             if not moved.rowcount:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, or_, select, update
 
 from millstream.storage.metadata.column_types import utc_in, utc_now
 from millstream.storage.metadata.database import Database
@@ -29,13 +29,14 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def acquire(self, job_id: int, owner: str, *, duration_s: float) -> Lease:
+    def acquire(self, job_id: int, owner: str, *, duration_s: float, above_epoch: int = 0) -> Lease:
         """Take a job that nobody holds: never held, released, or expired by the database's clock.
 
         Args:
             job_id: which job.
             owner: a text that names this process and no other, also after a restart.
             duration_s: how long, unless it is renewed.
+            above_epoch: its epoch is to be greater than this one, of another database.
 
         Raises:
             LeaseHeldError: another owner holds it. So does this one after a connection that broke
@@ -43,6 +44,7 @@ class Leases:
             MetadataConflictError: there is no such job.
         """
         owner = fitting(LEASE.c.owner, owner)
+        epoch = case((LEASE.c.epoch < above_epoch, above_epoch + 1), else_=LEASE.c.epoch + 1)
         with self._database.write() as connection:
             taken = connection.execute(
                 update(LEASE)
@@ -50,7 +52,7 @@ class Leases:
                     LEASE.c.job_id == job_id,
                     or_(LEASE.c.owner.is_(None), LEASE.c.expires_at <= utc_now()),
                 )
-                .values(owner=owner, epoch=LEASE.c.epoch + 1, expires_at=utc_in(duration_s))
+                .values(owner=owner, epoch=epoch, expires_at=utc_in(duration_s))
             )
             row = _row(connection, job_id)
         if not taken.rowcount:

@@ -137,6 +137,7 @@ class CheckpointResult:
         source_state: positions, by uid.
         operator_state: sizes of states, by uid; never what is in them.
         sink_state: transactions that may be committed now, by uid.
+        stop: it is a savepoint that its run stopped with.
     """
 
     storage_path: str
@@ -145,6 +146,7 @@ class CheckpointResult:
     source_state: Mapping[str, Any] = field(default_factory=dict)  # JSON: a position is the
     operator_state: Mapping[str, Any] = field(default_factory=dict)  # connector's own, as is
     sink_state: Mapping[str, Any] = field(default_factory=dict)  # the name of a transaction
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,11 @@ class CheckpointRecord:
     error_message: str | None
     create_time: datetime
     complete_time: datetime | None
+
+    @property
+    def stop(self) -> bool:
+        """Return whether its run stopped with it, so that it has committed what it names."""
+        return bool(self.state_data.get("stop"))
 
 
 @dataclass(frozen=True, slots=True)

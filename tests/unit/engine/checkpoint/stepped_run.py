@@ -11,7 +11,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.settings import CheckpointSettings
 from millstream.engine.assembly import Assembly
 from millstream.engine.checkpoint.coordinator import Coordinator
-from millstream.engine.checkpoint.journal import Checkpointing, Summary
+from millstream.engine.checkpoint.journal import Checkpointing, Made, Purpose, Summary
 from millstream.engine.checkpoint.recovery import equip
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_driver import SinkDriver
@@ -40,8 +40,9 @@ class MemoryJournal:
         self.broken: Exception | None = None
         self._storage = storage
 
-    def begin(self, checkpoint_id: int, *, final: bool) -> PendingCheckpoint:
-        self.said.append(f"begin {checkpoint_id}{' final' * final}")
+    def begin(self, checkpoint_id: int, purpose: Purpose) -> PendingCheckpoint:
+        words = [word for word in ("savepoint", "stop", "final") if getattr(purpose, word)]
+        self.said.append(" ".join([f"begin {checkpoint_id}", *words]))
         if self.broken is not None:
             raise self.broken
         return self._storage.begin(
@@ -51,10 +52,11 @@ class MemoryJournal:
             )
         )  # fmt: skip
 
-    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> None:
-        pending.complete({})
+    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> Made:
+        completed = pending.complete({})
         self.summaries[checkpoint_id] = summary
         self.said.append(f"complete {checkpoint_id}")
+        return Made(checkpoint_id, completed.location, 0, summary.duration_ms)
 
     def fail(self, checkpoint_id: int, reason: str) -> None:
         self.said.append(f"fail {checkpoint_id}: {reason}")

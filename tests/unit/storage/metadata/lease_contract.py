@@ -12,6 +12,7 @@ import pytest
 
 from millstream.core.errors import ConfigError, InternalError
 from millstream.core.job_graph import JobMode
+from millstream.core.job_status import JobStatus
 from millstream.storage.metadata.address import parse_address
 from millstream.storage.metadata.database import Database
 from millstream.storage.metadata.errors import (
@@ -81,6 +82,17 @@ class LeasesContract(Suite):
         assert not store.leases.release(lease)
         assert store.leases.acquire(lease.job_id, "first", duration_s=60).epoch == 2
         assert not store.leases.release(lease)
+
+    def test_the_epoch_is_greater_than_one_of_another_database(
+        self, store: MetadataStore, job: JobRecord
+    ) -> None:
+        def acquired(above_epoch: int) -> int:
+            lease = store.leases.acquire(
+                job.id, "owner", duration_s=EXPIRED, above_epoch=above_epoch
+            )
+            return lease.epoch
+
+        assert [acquired(above) for above in (0, 1, 7, 7, 3)] == [1, 2, 8, 9, 10]
 
     def test_renewing_prolongs_it(self, store: MetadataStore, lease: Lease) -> None:
         renewed = store.leases.renew(lease, duration_s=3600)
@@ -200,6 +212,43 @@ class CheckpointsContract(Suite):
                 call(store, lease)
 
     @pytest.mark.usefixtures("execution")
+    @pytest.mark.parametrize("end", ["complete", "fail", "abandon"])
+    def test_while_one_is_in_progress_its_running_execution_is_shown_as_checkpointing(
+        self, end: str, store: MetadataStore, execution: ExecutionRecord, lease: Lease
+    ) -> None:
+        def status() -> JobStatus:
+            found = store.executions.get(execution.execution_id)
+            assert found
+            return found.status
+
+        store.executions.move(
+            execution.execution_id, JobStatus.CREATED, JobStatus.RUNNING, reason="go"
+        )
+        store.checkpoints.begin(lease, new(execution, 1))
+        assert status() is JobStatus.CHECKPOINTING
+        if end == "complete":
+            store.checkpoints.complete(lease, 1, RESULT)
+        elif end == "fail":
+            store.checkpoints.fail(lease, 1, "too late")
+        else:
+            store.checkpoints.abandon(lease, "its process is gone")
+        assert status() is JobStatus.RUNNING
+        store.checkpoints.begin(lease, new(execution, 2))
+        store.executions.move(
+            execution.execution_id, JobStatus.RUNNING, JobStatus.FAILED, reason="in the middle"
+        )
+        moves = [each.to_status for each in store.executions.history(execution.execution_id)]
+        assert moves == [JobStatus.CREATED, JobStatus.RUNNING, JobStatus.FAILED]
+
+    def test_the_savepoint_of_a_stop_is_told_from_others(
+        self, store: MetadataStore, execution: ExecutionRecord, lease: Lease
+    ) -> None:
+        for number, stop in ((1, False), (2, True)):
+            store.checkpoints.begin(lease, new(execution, number, savepoint=True))
+            store.checkpoints.complete(lease, number, dataclasses.replace(RESULT, stop=stop))
+        found = store.checkpoints.of_job(lease.job_id)
+        assert [(each.checkpoint_id, each.stop) for each in found] == [(2, True), (1, False)]
+
     def test_one_that_was_never_begun_can_be_neither_completed_nor_failed(
         self, store: MetadataStore, lease: Lease
     ) -> None:
