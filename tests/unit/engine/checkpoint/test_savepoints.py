@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from millstream.core.element import Control, Position
 from millstream.engine.async_task import AsyncTask
 from millstream.engine.checkpoint.journal import Made, Purpose
 from millstream.engine.checkpoint.requests import NotMadeError, Request
+from millstream.engine.source_head import QueuedHead
 from millstream.storage.checkpoints.base import CheckpointStorageError
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
@@ -250,6 +252,28 @@ def test_calls_are_not_begun_behind_the_barrier_of_a_stop(storage: LocalCheckpoi
     assert (asked.stopped, task.counts().records_in) == (1, 0)
 
 
+def test_a_call_that_fails_behind_the_barrier_of_a_stop_does_not_fail_it(
+    storage: LocalCheckpointStorage,
+) -> None:
+    """Its input is in the savepoint: the next run makes the call again."""
+    job = ms.Job("stepped")
+    calls = job.source(never, uid="a").map_async(slow, capacity=5, uid="calls")
+    calls.sink(Shown([], []), uid="out")
+    run = SteppedRun(job, storage, QUIET)
+    asked = Asked(run)
+    run.give("a", [1], 1)
+    run.settle()
+    asked.ask(STOP)
+    run.settle()
+    [task] = [each for each in run.assembly.tasks() if isinstance(each, AsyncTask)]
+    [call] = task._in_flight
+    assert not isinstance(call, Control)
+    call.error = OSError("the connection was closed")
+    task._note_finished(call)
+    run.settle()
+    assert (asked.stopped, run.failures) == (1, [])
+
+
 def test_who_waits_when_the_input_ends_is_told(storage: LocalCheckpointStorage) -> None:
     counting = Counting(storage, QUIET)
     asked = Asked(counting.run)
@@ -293,3 +317,27 @@ def test_the_final_one_may_be_a_savepoint_that_is_answered(storage: LocalCheckpo
     assert counting.run.journal.said == ["begin 1 savepoint stop final", "complete 1"]
     assert (len(ended), counting.shown) == (1, [1])
     assert counting.run.coordinator.stopped_with == answers[0]
+
+
+def test_drained_a_source_gives_no_more_of_what_it_has_read_ahead(
+    storage: LocalCheckpointStorage,
+) -> None:
+    counting = Counting(storage, QUIET)
+    run = counting.run
+    run.stuck.add("out")
+    run.give("a", range(5000), 5000)  # far more than a sink that takes nothing asks for
+    run.settle()
+    head = run.heads["a"]
+    assert isinstance(head, QueuedHead)
+    sent = head.outlet.sent
+    assert 0 < sent < 5000
+    head.drain()
+    run.give("a", range(7), 5007)  # it has not heard of it yet
+    head.on_end()
+    run.end("b")
+    run.stuck.clear()
+    run.settle()
+    assert run.sinks["out"].taken == head.outlet.sent == sent
+    assert head.discarded == 5007 - sent
+    assert head.position == Position(None, sent)
+    assert all(task.ended for task in run.assembly.tasks())
