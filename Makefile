@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest check bench lock build clean
+.PHONY: help demo test test-newest check bench soak lock build clean
 
 # The first Python 3.11 that answers when run (a version manager's shim can exist and fail).
 # Recursive on purpose: looked for only when an environment has to be made.
@@ -58,6 +58,9 @@ check: $(STAMP) ## Check format, lint, types, layers and file lengths
 
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(STAMP) ## Kill a job every few seconds for 2 minutes, and count what is lost (ARGS="--minutes 10")
+	$(BIN)/python -m scripts.soak $(ARGS)
 
 lock: $(STAMP) ## Write the lock anew; ARGS=--upgrade takes the newest versions
 	@cp $(LOCK) $(LOCK).new
