@@ -27,6 +27,7 @@ from millstream.engine.checkpoint.requests import NotMadeError, Request
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.drain import Drain, Driver, named
 from millstream.engine.event_loop import EventLoop
+from millstream.engine.gc_policy import uncollected
 from millstream.engine.sink_driver import AsyncSinkDriver, Flushed, SinkDriver
 from millstream.engine.source_driver import AsyncDriver
 from millstream.engine.two_phase_driver import TwoPhaseDriver
@@ -79,7 +80,8 @@ class JobRun:
         self._faults = NO_FAULTS
         self.drain = Drain(self.assembly, self._log)
         if checkpointing is not None:
-            forms = equip(self.assembly, checkpointing, states)
+            with uncollected(settings.manage_gc):
+                forms = equip(self.assembly, checkpointing, states)
             self.coordinator = Coordinator(
                 self.assembly, checkpointing, self.dispatcher, states, forms
             )

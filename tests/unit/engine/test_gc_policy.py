@@ -11,7 +11,12 @@ import psutil
 import pytest
 
 from millstream.engine import gc_policy
-from millstream.engine.gc_policy import GcPolicy, memory_limit_bytes, resident_bytes
+from millstream.engine.gc_policy import (
+    GcPolicy,
+    memory_limit_bytes,
+    resident_bytes,
+    uncollected,
+)
 
 
 class Memory:
@@ -308,3 +313,35 @@ def test_a_system_that_does_not_say_counts_as_0(monkeypatch: pytest.MonkeyPatch)
         Files(patch, {})
         assert memory_limit_bytes() == 1000
         assert resident_bytes() == 0
+
+
+def test_what_is_there_when_a_run_begins_is_frozen_until_the_last_one_ends() -> None:
+    assert gc.get_freeze_count() == 0
+    first, second = GcPolicy(True, 0.75), GcPolicy(True, 0.75)
+    with first:
+        before = gc.get_freeze_count()
+        assert before > 0
+        restored = [[number] for number in range(1000)]
+        with second:
+            assert gc.get_freeze_count() >= before + len(restored)
+        assert gc.get_freeze_count() >= before + len(restored)
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_a_program_has_frozen_stays_so() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with GcPolicy(True, 0.75):
+            assert gc.get_freeze_count() == frozen
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.parametrize("manage", [True, False])
+def test_the_collector_is_off_while_state_is_restored(manage: bool) -> None:
+    assert gc.isenabled()
+    with uncollected(manage):
+        assert gc.isenabled() is not manage
+    assert gc.isenabled()
