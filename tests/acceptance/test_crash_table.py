@@ -390,11 +390,15 @@ def test_c14_a_back_up_of_an_older_checkpoint_is_refused_by_the_target(
     stand: Stand, tmp_path: Path
 ) -> None:
     assert stand.run("kill committed@:1") == KILLED
-    shutil.copytree(stand.folder / "job", tmp_path / "older")
+    shutil.copytree(
+        stand.folder / "job", tmp_path / "older", ignore=shutil.ignore_patterns("control.sock")
+    )
     assert stand.run("kill committed@:2") == KILLED
     stand.run("kill leased:1")
     shutil.rmtree(stand.folder / "job")
-    shutil.copytree(tmp_path / "older", stand.folder / "job")
+    shutil.copytree(
+        tmp_path / "older", stand.folder / "job", ignore=shutil.ignore_patterns("control.sock")
+    )
     visible = stand.visible()
     message = stand.fails()
     assert "the job's own folder was removed" in message
@@ -464,10 +468,14 @@ def test_c16_a_fork_of_the_job_s_folder_is_refused_by_the_target(
     stand: Stand, tmp_path: Path
 ) -> None:
     assert stand.run("kill row@:1") == KILLED
-    shutil.copytree(stand.folder / "job", tmp_path / "fork")
+    shutil.copytree(
+        stand.folder / "job", tmp_path / "fork", ignore=shutil.ignore_patterns("control.sock")
+    )
     stand.finish()
     shutil.rmtree(stand.folder / "job")
-    shutil.copytree(tmp_path / "fork", stand.folder / "job")
+    shutil.copytree(
+        tmp_path / "fork", stand.folder / "job", ignore=shutil.ignore_patterns("control.sock")
+    )
     message = stand.fails()
     assert "the job's own folder was removed" in message
     check_results(stand.folder)
