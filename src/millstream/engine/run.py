@@ -376,11 +376,11 @@ class JobRun:
         self._alive.discard(driver)
         if self.drain.begun:
             self._end_drained()
+        if self._leaving:  # first: what ends with its savepoint has not completed
+            self._end_if_left()
         if not self._alive:
             self.dispatcher.stop()
-        elif self._leaving:
-            self._end_if_left()
-        else:
+        elif not self._leaving:
             self._finish_if_ended()
 
     def _on_loop_ended(self, _: object) -> None:

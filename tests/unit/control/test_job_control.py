@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from millstream.control.job_socket import NAME, RefusedError
 from millstream.core.job_status import JobStatus
 from millstream.storage.metadata.records import CheckpointRecord, CheckpointStatus
 from millstream.storage.metadata.store import open_metadata
+from tests.support.stepping import wait_until
 from tests.unit.control.running import (
     ENDLESS,
     SOURCES,
@@ -188,6 +190,32 @@ def test_stopped_with_a_savepoint_the_next_run_goes_on_exactly_there(
     ms.run(make_job(out, source(end), interval="20ms"), folder=folder)
     assert written(out) == dict.fromkeys(range(end), 1)
     assert totals(out) == expected_totals(range(end))
+
+
+def slow(number: int) -> int:
+    time.sleep(0.001)
+    return number
+
+
+def test_stopped_with_a_savepoint_when_a_source_has_given_all_the_rest_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    """Its thread has ended, but thousands of records wait in its head."""
+
+    def job() -> ms.Job:
+        job = ms.Job("job")
+        stream = job.source(ms.collection.source(range(2000)), uid="in").map(slow)
+        stream.map(lambda n: {"n": n}).sink(ms.jsonl.sink(folder=tmp_path / "parts"), uid="parts")
+        return job
+
+    with Running(job(), tmp_path / "job") as running:
+        run = running.execution._execution._run
+        wait_until(lambda: "source in" not in run.living() and running.taken() > 0, "all is given")
+        assert running.ask("stop", savepoint=True)["status"] == "CANCELLED"
+    assert running.result().status is JobStatus.CANCELLED
+    assert 0 < len(written(tmp_path)) < 2000
+    ms.run(job(), folder=tmp_path / "job")
+    assert written(tmp_path) == dict.fromkeys(range(2000), 1)
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
