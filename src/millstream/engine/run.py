@@ -104,7 +104,8 @@ class JobRun:
         self._cancelled = False
         self._told_to_end = False  # early: by a cancel or a failure
         self._ending = False  # every part has been told so
-        self._finishing = False  # the results are appearing; a cancel comes too late
+        self._finishing = False  # all adds up: there may be a final checkpoint to be made
+        self._publishing = False  # the results are appearing; a cancel comes too late
         self._leaving = False  # a savepoint is complete that the run ends with
         self._barriers: dict[int, set[str]] = {}
 
@@ -368,6 +369,7 @@ class JobRun:
 
     def _publish(self) -> None:
         """Let the results appear: they add up, and a checkpoint has what they come from."""
+        self._publishing = True
         self._faults.reach("publish")
         for sink in self.assembly.sink_drivers():
             sink.finish()
@@ -450,7 +452,7 @@ class JobRun:
         self.dispatcher.post(self._fail, error)
 
     def _on_cancel(self, _: object) -> None:
-        if self._finishing:
+        if self._publishing:
             self._begin_grace()
         elif not self._ending:
             self._cancelled = True

@@ -309,6 +309,38 @@ def test_while_it_is_drained_the_status_says_so_and_nothing_else_is_made(tmp_pat
     assert running.result().status is JobStatus.COMPLETED
 
 
+def test_cancelled_while_the_final_checkpoint_is_written_nothing_appears_before_the_next_run(
+    tmp_path: Path,
+) -> None:
+    """Nothing has appeared, so it is not too late; what is complete all the same is resumed."""
+    block, out = Block("durable"), tmp_path / "out"
+    with Running(make_job(out, generator(9)), tmp_path / "job", faults=block) as running:
+        assert block.reached.wait(30)
+        running.execution.cancel()
+        wait_until(running.execution._execution._run.finished.is_set, "the engine's end")
+        block.go_on.set()
+        assert running.result().status is JobStatus.CANCELLED
+    assert written(out) == {}
+    again = ms.run(make_job(out, generator(9)), folder=tmp_path / "job")
+    assert again.status is JobStatus.COMPLETED
+    assert written(out) == dict.fromkeys(range(9), 1)
+    assert totals(out) == expected_totals(range(9))
+
+
+def test_a_cancel_ends_a_final_checkpoint_that_is_tried_again(tmp_path: Path) -> None:
+    job = ms.Job("job", checkpoints=ms.CheckpointSettings(tolerable_failures=1000))
+    job.source(generator(9), uid="in").sink(ms.jsonl.sink(folder=tmp_path / "parts"), uid="parts")
+    prepared = Running(job, tmp_path / "job")
+    (tmp_path / "job/checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "job/checkpoints/job").touch()  # where the folder of checkpoints belongs
+    with prepared as running:
+        coordinator = running.execution._execution._run.coordinator
+        assert coordinator is not None
+        wait_until(lambda: coordinator.counts.failed == 1, "a failure")
+        assert running.ask("stop")["status"] == "CANCELLED"
+    assert running.result().status is JobStatus.CANCELLED
+
+
 def damage(folder: Path) -> None:
     for file in folder.glob("savepoints/*/positions"):
         file.write_bytes(file.read_bytes()[:-1] + b"?")
