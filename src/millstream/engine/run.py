@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from millstream.core.element import Barrier, Control, EndOfInput
+from millstream.core.element import EndOfInput
 from millstream.core.errors import (
     InconsistentError,
     StuckError,
@@ -107,7 +107,6 @@ class JobRun:
         self._finishing = False  # all adds up: there may be a final checkpoint to be made
         self._publishing = False  # the results are appearing; a cancel comes too late
         self._leaving = False  # a savepoint is complete that the run ends with
-        self._barriers: dict[int, set[str]] = {}
 
     # -- from any thread ------------------------------------------------------------------------
 
@@ -170,14 +169,6 @@ class JobRun:
     def fail(self, error: BaseException) -> None:
         """End the run with a failure. From any thread."""
         self._note_failure(error)
-
-    def trigger(self, element: Control) -> None:
-        """Put a control element into every source's stream, at its head."""
-        self.dispatcher.post(self._inject, element)
-
-    def barriers_passed(self, checkpoint_id: int) -> set[str]:
-        """Return the sinks that have flushed behind a barrier."""
-        return set(self._barriers.get(checkpoint_id, ()))
 
     def result(self) -> JobResult:
         """Return how the run ended.
@@ -343,9 +334,7 @@ class JobRun:
         uid, element, _ = flushed
         if self.coordinator is not None:
             self.coordinator.on_flushed(flushed)
-        if isinstance(element, Barrier):
-            self._barriers.setdefault(element.checkpoint_id, set()).add(uid)
-        elif isinstance(element, EndOfInput):
+        if isinstance(element, EndOfInput):
             self._unflushed.discard(uid)
             self._finish_if_ended()
 
@@ -390,10 +379,6 @@ class JobRun:
         for driver in tuple(self._alive):
             if isinstance(driver, AsyncDriver | AsyncSinkDriver):
                 self._on_driver_done(driver)
-
-    def _inject(self, element: Control) -> None:
-        for head in self.assembly.heads():
-            head.inject(element)
 
     # -- savepoints -----------------------------------------------------------------------------
 
