@@ -175,6 +175,7 @@ class Coordinator:
             on_final: called when it is complete.
         """
         self._on_final = on_final
+        self._failures = 0  # of others; this one has all of its own attempts
         self._requests.refuse_all("all input has ended, and the final checkpoint follows")
         self._rest()
 
@@ -424,9 +425,11 @@ class Coordinator:
             self.counts = self.counts.failed_one(healthy=healthy)
             warning(f"{noun}.failed", **fields, failures_in_a_row=self._failures)
             if not healthy:
-                self._tell_unhealthy(error)
+                self._tell_unhealthy(pending.purpose, error)
         else:
             warning(f"{noun}.failed", **fields)
+        if self._on_final is not None and not pending.purpose.final:
+            self._failures = 0  # it was in flight at the end: as in `finish`
         if not pending.purpose.final:  # that one is tried again
             pending.answer(error)
         if pending.holds:
@@ -434,8 +437,8 @@ class Coordinator:
                 task.release()
         self._rest()
 
-    def _tell_unhealthy(self, error: Exception) -> None:
-        if self._on_final is not None:  # without it, what the sinks hold would never appear
+    def _tell_unhealthy(self, purpose: Purpose, error: Exception) -> None:
+        if purpose.final:  # without it, what the sinks hold would never appear
             failure = FatalError(
                 f"the final checkpoint of job {self._job!r} failed {self._failures} times: "
                 f"{said(error)}; mend that and resume the job: nothing is lost"

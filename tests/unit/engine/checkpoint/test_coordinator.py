@@ -247,6 +247,44 @@ def test_the_final_one_is_tried_again_and_then_fails_the_run(
     assert "the final checkpoint of job 'stepped' failed 2 times" in str(failure)
 
 
+def test_failures_of_earlier_checkpoints_take_no_attempt_from_the_final_one(
+    storage: LocalCheckpointStorage,
+) -> None:
+    counting = Counting(storage)  # it tolerates 1
+    counting.run.journal.broken = CheckpointStorageError("no space left")
+    counting.run.pass_time(20)
+    assert counting.run.coordinator.counts.failed == 2
+    counting.run.end("a")
+    counting.run.end("b")
+    counting.run.settle()
+    ended: list[bool] = []
+    counting.run.coordinator.finish(lambda: ended.append(True))
+    counting.run.settle()
+    assert counting.run.journal.said[-1].startswith("fail 3")
+    counting.run.journal.broken = None
+    counting.run.pass_time(1000)
+    assert (counting.run.failures, ended) == ([], [True])
+
+
+def test_one_in_flight_at_the_end_that_fails_takes_no_attempt_from_the_final_one(
+    storage: LocalCheckpointStorage,
+) -> None:
+    settings = ms.CheckpointSettings(interval="10ms", timeout="100ms", tolerable_failures=0)
+    counting = Counting(storage, settings)
+    counting.run.writer_stuck = True
+    counting.run.pass_time(10)
+    counting.run.end("a")
+    counting.run.end("b")
+    counting.run.settle()
+    ended: list[bool] = []
+    counting.run.coordinator.finish(lambda: ended.append(True))
+    counting.run.pass_time(100)
+    assert counting.run.coordinator.counts.failed == 1
+    counting.run.writer_stuck = False
+    counting.run.settle()
+    assert (counting.run.failures, ended) == ([], [True])
+
+
 def test_restored_it_counts_on_and_commits_what_the_checkpoint_names(
     storage: LocalCheckpointStorage,
 ) -> None:
