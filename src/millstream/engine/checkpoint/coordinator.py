@@ -197,14 +197,16 @@ class Coordinator:
         self._stopped = True
         self._requests.refuse_all("the run ended")
         pending, self._pending = self._pending, None
-        purpose, answers = self.at_end
-        self.at_end = (purpose, ())
+        unmade = [self.at_end]
+        self.at_end = (self.at_end[0], ())
         if pending is not None:
             pending.encoder.discard()
             pending.files.give_up("the run ended")
-            purpose, answers = pending.purpose, pending.answers
-        for answer in answers:
-            answer(NotMadeError(f"no {purpose.noun} was made: the run ended"))
+            if not pending.purpose.final:  # that one has the answers of `at_end`
+                unmade.append((pending.purpose, pending.answers))
+        for purpose, answers in unmade:
+            for answer in answers:
+                answer(NotMadeError(f"no {purpose.noun} was made: the run ended"))
 
     def close(self) -> None:
         """Let the writer end, once all is written."""
