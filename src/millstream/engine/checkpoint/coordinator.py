@@ -111,7 +111,7 @@ class Coordinator:
         states: StateBackend,
         forms: dict[tuple[str, str], StateForm],
     ) -> None:
-        self.thread = WriterThread()
+        self.thread = WriterThread(partial(dispatcher.post, self._on_writer_failed))
         self.counts = CheckpointCounts()
         self.on_fatal: Callable[[BaseException], None]
         self.on_stopped: Callable[[], None]
@@ -395,6 +395,14 @@ class Coordinator:
             self.on_fatal(error)
         else:
             self._fail(checkpoint_id, error)
+
+    def _on_writer_failed(self, error: BaseException) -> None:
+        failure = FatalError(
+            f"the thread that writes checkpoints of job {self._job!r} failed: {said(error)}; "
+            "nothing is lost: resume the job, and please report it if it comes again"
+        )
+        failure.__cause__ = error
+        self.on_fatal(failure)
 
     def _on_timeout(self, checkpoint_id: int) -> None:
         pending = self._pending

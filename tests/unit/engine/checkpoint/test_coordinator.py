@@ -13,6 +13,7 @@ from millstream.control.wiring import plan
 from millstream.core.job_result import CheckpointCounts
 from millstream.storage.checkpoints.base import CheckpointStorageError
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
+from millstream.storage.checkpoints.pending import FolderPendingCheckpoint
 from millstream.storage.metadata.errors import LeaseLostError
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
 
@@ -182,7 +183,7 @@ def test_failures_in_a_row_make_the_job_unhealthy_and_stop_nothing(
     counting.run.pass_time(10)
     assert counting.run.coordinator.counts == CheckpointCounts(failed=2, healthy=False)
     assert "job.unhealthy" in capsys.readouterr().err
-    assert counting.run.journal.said[1] == "fail 1: CheckpointStorageError: no space left"
+    assert counting.run.journal.said == ["begin 1", "begin 2"], "none has begun that could fail"
     counting.run.journal.broken = None
     counting.run.pass_time(10)
     assert counting.run.coordinator.counts == CheckpointCounts(completed=1, failed=2, last=3)
@@ -199,6 +200,29 @@ def test_a_lost_lease_ends_the_run(storage: LocalCheckpointStorage) -> None:
     counting.run.pass_time(50)
     assert counting.run.journal.said[0] == "begin 1"
     assert not any(line.startswith("begin 2") for line in counting.run.journal.said)
+
+
+def test_what_the_writers_thread_fails_with_ends_the_run(
+    storage: LocalCheckpointStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Such as what cannot be removed: it would only have timed out, as all later ones."""
+    counting = Counting(storage)
+    counting.run.stuck.add("out")
+    counting.run.pass_time(10)  # it waits for the sink
+
+    def broken(_: Any) -> None:
+        raise KeyError("no such file")
+
+    monkeypatch.setattr(FolderPendingCheckpoint, "abort", broken)
+    counting.run.pass_time(100)
+    [failure] = counting.run.failures
+    assert "that writes checkpoints of job 'stepped' failed: KeyError: 'no such file'" in str(
+        failure
+    )
+    assert isinstance(failure.__cause__, KeyError)
+    assert "checkpoint.writer_failed" in capsys.readouterr().err
 
 
 def test_an_ended_source_counts_as_aligned_and_stays_finished(
@@ -260,7 +284,7 @@ def test_failures_of_earlier_checkpoints_take_no_attempt_from_the_final_one(
     ended: list[bool] = []
     counting.run.coordinator.finish(lambda: ended.append(True))
     counting.run.settle()
-    assert counting.run.journal.said[-1].startswith("fail 3")
+    assert counting.run.journal.said[-1] == "begin 3 final"
     counting.run.journal.broken = None
     counting.run.pass_time(1000)
     assert (counting.run.failures, ended) == ([], [True])
