@@ -67,7 +67,6 @@ class _Pending:
         self.sealed = False
         self.cuts: dict[str, SourceCut] = {}
         self.sinks: dict[str, SinkPart] = {}
-        self.in_flight: dict[str, dict[str, Any]] = {}
         self.finished: dict[str, bool] = {}
 
     @property
