@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import millstream as ms
-from millstream.core.element import Barrier
 from tests.unit.engine.driving import Begun, drop, never_ending
 
 RATE = 10.0  # records/s
@@ -134,24 +134,20 @@ class Seen:
     cancel: float
 
 
-def watch(name: str) -> Seen:
-    """Send one barrier after the other from the first delivery on, then a timer, then cancel."""
+def watch(name: str, folder: Path) -> Seen:
+    """Make one checkpoint after the other from the first delivery on, then a timer, then cancel."""
     case = CASES[name]
     job = ms.Job(name, chaining=case.chaining)
     sink = case.sink()
     first: threading.Event = sink.first  # of the instance that the job copies for its run
     case.build(job.source(case.source, uid="in")).sink(sink, uid="out")
-    begun = Begun(job)
+    begun = Begun(job, folder)
     assert first.wait(30)
     until_s = time.monotonic() + WATCH_S
     barriers: list[float] = []
     while time.monotonic() < until_s:
-        number = len(barriers)
         began_s = time.monotonic()
-        begun.run.trigger(Barrier(number))
-        while "out" not in begun.run.barriers_passed(number):
-            time.sleep(0.01)
-            assert time.monotonic() - began_s < 30, f"{name}: a barrier does not pass"
+        begun.checkpoint()
         barriers.append(time.monotonic() - began_s)
     fired = threading.Event()
     began_s = time.monotonic()
@@ -166,10 +162,11 @@ def watch(name: str) -> Seen:
 
 
 @pytest.fixture(scope="module")
-def seen() -> dict[str, Seen]:
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Watch all at once: each mostly sleeps."""
+    folders = [tmp_path_factory.mktemp("checkpoints") for _ in CASES]
     with ThreadPoolExecutor(len(CASES)) as pool:
-        watched = dict(zip(CASES, pool.map(watch, CASES), strict=True))
+        watched = dict(zip(CASES, pool.map(watch, CASES, folders), strict=True))
     for name, each in watched.items():
         slowest = max(each.barriers)
         print(f"{name}: barrier {slowest:.2f} s, timer {each.timer:.3f}, cancel {each.cancel:.2f}")

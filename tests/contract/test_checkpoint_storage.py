@@ -18,7 +18,6 @@ from millstream.storage.checkpoints.base import (
     CheckpointKind,
     CheckpointStorage,
     CheckpointStorageError,
-    retain_newest,
 )
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from millstream.storage.checkpoints.names import safe_name
@@ -28,6 +27,7 @@ from tests.contract.checkpoint_storage import (
     JOB,
     JOBS,
     CheckpointStorageContract,
+    begun,
     check_content,
     described,
     locations,
@@ -238,7 +238,7 @@ def test_an_error_says_what_to_do(number: int, remedy: str) -> None:
 def test_a_file_that_failed_once_does_not_count_when_it_is_closed_later() -> None:
     fs = CrashFs()
     storage = LocalCheckpointStorage("/data", JOB, fs)
-    with storage.begin(described(1)) as pending:
+    with begun(storage, described(1)) as pending:
         file = pending.create_file("a")
         fs.fail_at, fs.failure = len(fs.operations) + 1, errno.ENOSPC
         with pytest.raises(CheckpointStorageError):
@@ -336,7 +336,7 @@ def test_other_files_in_the_folder_are_nobodys_business(tmp_path: Path) -> None:
     assert locations(storage) == ["chk-1"]
     assert storage.damaged() == []
     assert storage.remove_orphans(below=100) == []
-    assert retain_newest(storage, 0) == ["chk-1"]
+    storage.delete("chk-1")
     assert (tmp_path / JOB / "notes.txt").is_file()
 
 

@@ -98,7 +98,15 @@ class StoredJournal:
         new = NewCheckpoint(owner.execution_id, checkpoint_id, graph.mode, purpose.savepoint)
         self._faults.reach("begin")
         self._store.checkpoints.begin(owner.lease, new)
+        try:
+            return self._begin_files(checkpoint_id, purpose)
+        except Exception as error:
+            self.fail(checkpoint_id, said(error))
+            raise
+
+    def _begin_files(self, checkpoint_id: int, purpose: Purpose) -> PendingCheckpoint:
         self._faults.reach("begun")
+        owner, graph = self._owner, self._owner.graph
         kind = CheckpointKind.FINAL if purpose.final else CheckpointKind.CHECKPOINT
         return self._storage.begin(
             CheckpointMetadata(

@@ -76,7 +76,7 @@ class JobSocket:
         """Begin to serve."""
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._thread = spawner.spawn("millstream-control", self._serve)
+        self._thread = spawner.spawn("millstream-control", self._run)
 
     def close(self, last_words: Callable[[], None]) -> None:
         """Serve no more, and remove the socket.
@@ -115,6 +115,23 @@ class JobSocket:
             self._waker.send(b"!")
 
     # -- the server's thread --------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001  # nobody may wait for what has ended
+            warning("control.failed", folder=str(self._folder), error=said(error))
+            failed = f"the thread that answers has failed: {said(error)}"
+            self._give_up(f"{failed}; the job's own log says how it goes on")
+
+    def _give_up(self, reason: str) -> None:
+        """Tell everybody, and let nobody connect any more; the job goes on."""
+        with suppress(OSError):  # the folder may be gone
+            (self._folder / NAME).unlink(missing_ok=True)
+        self._listener.close()
+        for client in self._clients:
+            self._send(client, refusal(reason))
+        self.hang_up()
 
     def _serve(self) -> None:
         paused = False

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from millstream.core.element import Barrier, Control, EndOfInput
+from millstream.core.element import EndOfInput
 from millstream.core.errors import (
     InconsistentError,
     StuckError,
@@ -104,9 +104,9 @@ class JobRun:
         self._cancelled = False
         self._told_to_end = False  # early: by a cancel or a failure
         self._ending = False  # every part has been told so
-        self._finishing = False  # the results are appearing; a cancel comes too late
+        self._finishing = False  # all adds up: there may be a final checkpoint to be made
+        self._publishing = False  # the results are appearing; a cancel comes too late
         self._leaving = False  # a savepoint is complete that the run ends with
-        self._barriers: dict[int, set[str]] = {}
 
     # -- from any thread ------------------------------------------------------------------------
 
@@ -169,14 +169,6 @@ class JobRun:
     def fail(self, error: BaseException) -> None:
         """End the run with a failure. From any thread."""
         self._note_failure(error)
-
-    def trigger(self, element: Control) -> None:
-        """Put a control element into every source's stream, at its head."""
-        self.dispatcher.post(self._inject, element)
-
-    def barriers_passed(self, checkpoint_id: int) -> set[str]:
-        """Return the sinks that have flushed behind a barrier."""
-        return set(self._barriers.get(checkpoint_id, ()))
 
     def result(self) -> JobResult:
         """Return how the run ended.
@@ -342,9 +334,7 @@ class JobRun:
         uid, element, _ = flushed
         if self.coordinator is not None:
             self.coordinator.on_flushed(flushed)
-        if isinstance(element, Barrier):
-            self._barriers.setdefault(element.checkpoint_id, set()).add(uid)
-        elif isinstance(element, EndOfInput):
+        if isinstance(element, EndOfInput):
             self._unflushed.discard(uid)
             self._finish_if_ended()
 
@@ -368,6 +358,7 @@ class JobRun:
 
     def _publish(self) -> None:
         """Let the results appear: they add up, and a checkpoint has what they come from."""
+        self._publishing = True
         self._faults.reach("publish")
         for sink in self.assembly.sink_drivers():
             sink.finish()
@@ -376,11 +367,11 @@ class JobRun:
         self._alive.discard(driver)
         if self.drain.begun:
             self._end_drained()
+        if self._leaving:  # first: what ends with its savepoint has not completed
+            self._end_if_left()
         if not self._alive:
             self.dispatcher.stop()
-        elif self._leaving:
-            self._end_if_left()
-        else:
+        elif not self._leaving:
             self._finish_if_ended()
 
     def _on_loop_ended(self, _: object) -> None:
@@ -388,10 +379,6 @@ class JobRun:
         for driver in tuple(self._alive):
             if isinstance(driver, AsyncDriver | AsyncSinkDriver):
                 self._on_driver_done(driver)
-
-    def _inject(self, element: Control) -> None:
-        for head in self.assembly.heads():
-            head.inject(element)
 
     # -- savepoints -----------------------------------------------------------------------------
 
@@ -450,7 +437,7 @@ class JobRun:
         self.dispatcher.post(self._fail, error)
 
     def _on_cancel(self, _: object) -> None:
-        if self._finishing:
+        if self._publishing:
             self._begin_grace()
         elif not self._ending:
             self._cancelled = True

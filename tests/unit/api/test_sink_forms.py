@@ -6,20 +6,16 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import millstream as ms
-from millstream.control.wiring import plan
-from millstream.core.element import Barrier
 from millstream.core.errors import ConfigError, OperatorError, SinkError
-from millstream.core.ports import SystemClock, ThreadSpawner
-from millstream.engine.run import JobRun
-from millstream.operators.program import Program
-from millstream.runtime.state.memory import MemoryStateBackend
 from tests.support.stepping import wait_until
 from tests.unit.api.jobs import begun
+from tests.unit.engine.driving import Begun
 
 RECORDS = list(range(5))
 
@@ -233,7 +229,9 @@ def test_a_lambda_around_an_async_def_is_an_error_as_nobody_would_await_it() -> 
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_sink_is_flushed_at_a_barrier_behind_the_records_before_it(kind: Any) -> None:
+def test_a_sink_is_flushed_at_a_barrier_behind_the_records_before_it(
+    kind: Any, tmp_path: Path
+) -> None:
     calls: list[str] = []
     more = threading.Event()
 
@@ -244,18 +242,10 @@ def test_a_sink_is_flushed_at_a_barrier_behind_the_records_before_it(kind: Any) 
 
     job = ms.Job("job")
     job.source(source, uid="in").sink(kind(calls), uid="out")
-    run = JobRun(
-        Program(plan(job), job.stream_graph.definitions()),
-        job.engine,
-        clock=SystemClock(),
-        spawner=ThreadSpawner(),
-        states=MemoryStateBackend(),
-    )
-    run.start()
+    run = Begun(job, tmp_path)
     wait_until(lambda: "invoke 2" in calls, "two records")
-    run.trigger(Barrier(1))
-    wait_until(lambda: run.barriers_passed(1) == {"out"}, "the barrier")
+    run.checkpoint()
     assert calls[-2:] == ["invoke 2", "flush"]
     more.set()
-    assert run.finished.wait(5)
+    run.wait()
     assert calls[-4:] == ["invoke 3", "flush", "finish", "close"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from millstream.control.job_socket import NAME, RefusedError
 from millstream.core.job_status import JobStatus
 from millstream.storage.metadata.records import CheckpointRecord, CheckpointStatus
 from millstream.storage.metadata.store import open_metadata
+from tests.support.stepping import wait_until
 from tests.unit.control.running import (
     ENDLESS,
     SOURCES,
@@ -190,6 +192,32 @@ def test_stopped_with_a_savepoint_the_next_run_goes_on_exactly_there(
     assert totals(out) == expected_totals(range(end))
 
 
+def slow(number: int) -> int:
+    time.sleep(0.001)
+    return number
+
+
+def test_stopped_with_a_savepoint_when_a_source_has_given_all_the_rest_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    """Its thread has ended, but thousands of records wait in its head."""
+
+    def job() -> ms.Job:
+        job = ms.Job("job")
+        stream = job.source(ms.collection.source(range(2000)), uid="in").map(slow)
+        stream.map(lambda n: {"n": n}).sink(ms.jsonl.sink(folder=tmp_path / "parts"), uid="parts")
+        return job
+
+    with Running(job(), tmp_path / "job") as running:
+        run = running.execution._execution._run
+        wait_until(lambda: "source in" not in run.living() and running.taken() > 0, "all is given")
+        assert running.ask("stop", savepoint=True)["status"] == "CANCELLED"
+    assert running.result().status is JobStatus.CANCELLED
+    assert 0 < len(written(tmp_path)) < 2000
+    ms.run(job(), folder=tmp_path / "job")
+    assert written(tmp_path) == dict.fromkeys(range(2000), 1)
+
+
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_drained_the_sources_end_and_all_results_appear(source: Any, tmp_path: Path) -> None:
     out, folder = tmp_path / "out", tmp_path / "job"
@@ -279,6 +307,38 @@ def test_while_it_is_drained_the_status_says_so_and_nothing_else_is_made(tmp_pat
         block.go_on.set()
         draining.join(30)
     assert running.result().status is JobStatus.COMPLETED
+
+
+def test_cancelled_while_the_final_checkpoint_is_written_nothing_appears_before_the_next_run(
+    tmp_path: Path,
+) -> None:
+    """Nothing has appeared, so it is not too late; what is complete all the same is resumed."""
+    block, out = Block("durable"), tmp_path / "out"
+    with Running(make_job(out, generator(9)), tmp_path / "job", faults=block) as running:
+        assert block.reached.wait(30)
+        running.execution.cancel()
+        wait_until(running.execution._execution._run.finished.is_set, "the engine's end")
+        block.go_on.set()
+        assert running.result().status is JobStatus.CANCELLED
+    assert written(out) == {}
+    again = ms.run(make_job(out, generator(9)), folder=tmp_path / "job")
+    assert again.status is JobStatus.COMPLETED
+    assert written(out) == dict.fromkeys(range(9), 1)
+    assert totals(out) == expected_totals(range(9))
+
+
+def test_a_cancel_ends_a_final_checkpoint_that_is_tried_again(tmp_path: Path) -> None:
+    job = ms.Job("job", checkpoints=ms.CheckpointSettings(tolerable_failures=1000))
+    job.source(generator(9), uid="in").sink(ms.jsonl.sink(folder=tmp_path / "parts"), uid="parts")
+    prepared = Running(job, tmp_path / "job")
+    (tmp_path / "job/checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "job/checkpoints/job").touch()  # where the folder of checkpoints belongs
+    with prepared as running:
+        coordinator = running.execution._execution._run.coordinator
+        assert coordinator is not None
+        wait_until(lambda: coordinator.counts.failed == 1, "a failure")
+        assert running.ask("stop")["status"] == "CANCELLED"
+    assert running.result().status is JobStatus.CANCELLED
 
 
 def damage(folder: Path) -> None:

@@ -44,6 +44,8 @@ class Served:
     def handle(self, line: bytes, answer: Answer) -> None:
         if b"wait" in line:
             self.waiting.append(answer)
+        elif b"break" in line:
+            raise ZeroDivisionError("no")
         elif b"refuse" in line:
             answer({"ok": False, "error": "not today"})
         else:
@@ -264,4 +266,22 @@ def test_who_still_waits_at_the_end_is_told_so(served: Served) -> None:
         served.waiting.clear()
         served.close()
         assert b"the job ended before it had answered" in connection.recv(1000)
+    served.socket.hang_up()
+
+
+def test_nobody_waits_for_a_server_that_has_failed(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served.connect() as waits, served.connect() as silent:
+        waits.sendall(b"wait\n")
+        wait_until(lambda: len(served.waiting) == 1, "the request")
+        with pytest.raises(RefusedError, match="thread that answers has failed: ZeroDivisionError"):
+            ask(served.folder, "job", {"command": "break"})
+        for connection in (waits, silent):
+            with connection.makefile("rb") as file:
+                assert b"log says how it goes on" in file.read()
+    with pytest.raises(ConfigError, match="nothing answers there"):
+        ask(served.folder, "job", {"command": "x"})
+    assert "control.failed" in capsys.readouterr().err
+    served.close()  # as at the end of the job
     served.socket.hang_up()

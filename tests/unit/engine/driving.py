@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,14 @@ import millstream as ms
 from millstream.control.wiring import plan
 from millstream.core.errors import FatalError
 from millstream.core.ports import SystemClock, ThreadSpawner
+from millstream.engine.checkpoint.journal import Checkpointing, Made, Purpose
+from millstream.engine.checkpoint.requests import Request
 from millstream.engine.run import JobRun
 from millstream.engine.supervisor import Supervisor
 from millstream.operators.program import Program
 from millstream.runtime.state.memory import MemoryStateBackend
+from millstream.storage.checkpoints.local import LocalCheckpointStorage
+from tests.support.memory_journal import MemoryJournal
 
 BRISK = ms.EngineSettings(grace="200ms", blocked_after="500ms")
 """For runs that are to end badly: what a test waits for."""
@@ -60,12 +66,19 @@ def drop(record: object) -> None:
 class Begun:
     """A started job whose inside is open to a test.
 
+    Args:
+        folder: where it makes checkpoints; None: it makes none.
+
     Attributes:
         run: the run.
         supervisor: who waits for it.
     """
 
-    def __init__(self, job: ms.Job, *, start: bool = True) -> None:
+    def __init__(self, job: ms.Job, folder: Path | None = None, *, start: bool = True) -> None:
+        checkpointing = None
+        if folder is not None:
+            self.journal = MemoryJournal(LocalCheckpointStorage(folder, job.name), job.name)
+            checkpointing = Checkpointing(job.checkpoints, self.journal)
         program = Program(plan(job), job.stream_graph.definitions())
         self.run = JobRun(
             program,
@@ -73,10 +86,19 @@ class Begun:
             clock=SystemClock(),
             spawner=ThreadSpawner(),
             states=MemoryStateBackend(),
+            checkpointing=checkpointing,
         )
         self.supervisor = Supervisor(self.run, job.engine, SystemClock())
         if start:
             self.run.start()
+
+    def checkpoint(self) -> Made:
+        """Make one, and wait for it."""
+        answers: queue.SimpleQueue[Made | Exception] = queue.SimpleQueue()
+        self.run.save(Request(Purpose(), answers.put))
+        made = answers.get(timeout=60)
+        assert isinstance(made, Made), made
+        return made
 
     def wait(self) -> ms.JobResult:
         return self.supervisor.wait()

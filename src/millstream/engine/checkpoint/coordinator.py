@@ -67,7 +67,6 @@ class _Pending:
         self.sealed = False
         self.cuts: dict[str, SourceCut] = {}
         self.sinks: dict[str, SinkPart] = {}
-        self.in_flight: dict[str, dict[str, Any]] = {}
         self.finished: dict[str, bool] = {}
 
     @property
@@ -111,7 +110,7 @@ class Coordinator:
         states: StateBackend,
         forms: dict[tuple[str, str], StateForm],
     ) -> None:
-        self.thread = WriterThread()
+        self.thread = WriterThread(partial(dispatcher.post, self._on_writer_failed))
         self.counts = CheckpointCounts()
         self.on_fatal: Callable[[BaseException], None]
         self.on_stopped: Callable[[], None]
@@ -175,6 +174,7 @@ class Coordinator:
             on_final: called when it is complete.
         """
         self._on_final = on_final
+        self._failures = 0  # of others; this one has all of its own attempts
         self._requests.refuse_all("all input has ended, and the final checkpoint follows")
         self._rest()
 
@@ -196,14 +196,16 @@ class Coordinator:
         self._stopped = True
         self._requests.refuse_all("the run ended")
         pending, self._pending = self._pending, None
-        purpose, answers = self.at_end
-        self.at_end = (purpose, ())
+        unmade = [self.at_end]
+        self.at_end = (self.at_end[0], ())
         if pending is not None:
             pending.encoder.discard()
             pending.files.give_up("the run ended")
-            purpose, answers = pending.purpose, pending.answers
-        for answer in answers:
-            answer(NotMadeError(f"no {purpose.noun} was made: the run ended"))
+            if not pending.purpose.final:  # that one has the answers of `at_end`
+                unmade.append((pending.purpose, pending.answers))
+        for purpose, answers in unmade:
+            for answer in answers:
+                answer(NotMadeError(f"no {purpose.noun} was made: the run ended"))
 
     def close(self) -> None:
         """Let the writer end, once all is written."""
@@ -393,6 +395,14 @@ class Coordinator:
         else:
             self._fail(checkpoint_id, error)
 
+    def _on_writer_failed(self, error: BaseException) -> None:
+        failure = FatalError(
+            f"the thread that writes checkpoints of job {self._job!r} failed: {said(error)}; "
+            "nothing is lost: resume the job, and please report it if it comes again"
+        )
+        failure.__cause__ = error
+        self.on_fatal(failure)
+
     def _on_timeout(self, checkpoint_id: int) -> None:
         pending = self._pending
         if pending is None or pending.id != checkpoint_id:
@@ -424,9 +434,11 @@ class Coordinator:
             self.counts = self.counts.failed_one(healthy=healthy)
             warning(f"{noun}.failed", **fields, failures_in_a_row=self._failures)
             if not healthy:
-                self._tell_unhealthy(error)
+                self._tell_unhealthy(pending.purpose, error)
         else:
             warning(f"{noun}.failed", **fields)
+        if self._on_final is not None and not pending.purpose.final:
+            self._failures = 0  # it was in flight at the end: as in `finish`
         if not pending.purpose.final:  # that one is tried again
             pending.answer(error)
         if pending.holds:
@@ -434,8 +446,8 @@ class Coordinator:
                 task.release()
         self._rest()
 
-    def _tell_unhealthy(self, error: Exception) -> None:
-        if self._on_final is not None:  # without it, what the sinks hold would never appear
+    def _tell_unhealthy(self, purpose: Purpose, error: Exception) -> None:
+        if purpose.final:  # without it, what the sinks hold would never appear
             failure = FatalError(
                 f"the final checkpoint of job {self._job!r} failed {self._failures} times: "
                 f"{said(error)}; mend that and resume the job: nothing is lost"

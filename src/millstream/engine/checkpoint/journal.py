@@ -90,7 +90,7 @@ class Journal(Protocol):
         """Return the number of the next checkpoint of the job."""
 
     def begin(self, checkpoint_id: int, purpose: Purpose) -> PendingCheckpoint:
-        """Begin a checkpoint."""
+        """Begin a checkpoint; where that raises, nothing is left to ``fail``."""
 
     def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> Made:
         """Make it exist: first the files, durably, then the row; commits may follow.

@@ -19,11 +19,15 @@ _Call = tuple[Callable[..., None], tuple[Any, ...]]
 class WriterThread:
     """Makes calls one after the other, until it is told to stop; each hears its own errors.
 
+    Args:
+        on_fatal: told, on this thread, of what a call raises all the same; the next is made.
+
     Attributes:
         busy: it has something in hand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_fatal: Callable[[BaseException], None]) -> None:
+        self._on_fatal = on_fatal
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._posted = self._written = 0  # bytes; each is counted up by one thread alone
         self.busy = False
@@ -53,8 +57,7 @@ class WriterThread:
         """Be the thread."""
         while (item := self._calls.get()) is not None:
             self.busy = True
-            call, arguments = item
-            call(*arguments)
+            self._make(*item)
             self.busy = False
 
     def step(self) -> bool:
@@ -62,9 +65,15 @@ class WriterThread:
         item = None if self._calls.empty() else self._calls.get()
         if item is None:
             return False
-        call, arguments = item
-        call(*arguments)
+        self._make(*item)
         return True
+
+    def _make(self, call: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        try:
+            call(*arguments)
+        except BaseException as error:  # noqa: BLE001  # else all later checkpoints would only time out
+            warning("checkpoint.writer_failed", error=said(error))  # the engine may have ended
+            self._on_fatal(error)
 
 
 class SnapshotFiles:
@@ -89,7 +98,6 @@ class SnapshotFiles:
         self._pending: PendingCheckpoint | None = None
         self._files: dict[str, CheckpointFile] = {}
         self._given_up = False
-        self._begun = False
         self._done = False
 
     # -- the engine thread ----------------------------------------------------------------------
@@ -134,7 +142,6 @@ class SnapshotFiles:
             self._dispatcher.post(self.on_failed, (self.checkpoint_id, error))
 
     def _begin(self, purpose: Purpose) -> None:
-        self._begun = True
         self._pending = self._journal.begin(self.checkpoint_id, purpose)
 
     def _write(self, name: str, data: bytes) -> None:
@@ -157,9 +164,8 @@ class SnapshotFiles:
         if self._given_up or self._done:
             return
         self._given_up = True
-        if self._pending is not None:
+        if self._pending is not None:  # else it has not begun
             self._pending.abort()
-        if self._begun:
             try:
                 self._journal.fail(self.checkpoint_id, reason)
             except Exception as error:  # noqa: BLE001  # the checkpoint has failed as it is

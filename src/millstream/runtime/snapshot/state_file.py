@@ -100,10 +100,6 @@ class StateFileWriter:
         self._slices += 1
         self.entries += len(keys)
 
-    def write_value(self, value: Any) -> None:
-        """Append the value of a state that has just one: the entry with the key None."""
-        self.write([None], [value])
-
     def finish(self) -> None:
         """Append the footer; a file without one is not whole."""
         self._put_block(_FOOTER, msgspec.msgpack.encode(_Footer(self._slices, self.entries)))
@@ -167,11 +163,6 @@ class StateFileReader:
         """Yield key and value of each entry; see ``slices``, which is faster for a whole state."""
         for keys, values in self.slices(codec):
             yield from zip(keys, values, strict=True)
-
-    def value(self, codec: Codec) -> Any:
-        """Return the value of a state that has just one."""
-        ((_, value),) = self.entries(codec)
-        return value
 
     def verify(self) -> int:
         """Read the rest, compare the checksums and return the number of entries."""

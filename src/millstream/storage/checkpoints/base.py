@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -108,10 +106,7 @@ class CheckpointFile(Protocol):
 
 
 class PendingCheckpoint(Protocol):
-    """A checkpoint while it is written. Its files may be written by several threads.
-
-    As a context manager it aborts unless it has been completed.
-    """
+    """A checkpoint while it is written. Its files may be written by several threads."""
 
     def create_file(self, name: str) -> CheckpointFile:
         """Begin a file; any text that is not yet a file's name will do.
@@ -132,17 +127,6 @@ class PendingCheckpoint(Protocol):
 
     def abort(self) -> None:
         """Remove what was written, as far as the storage lets us; again is fine."""
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Abort, unless completed."""
 
 
 class StoredCheckpoint(Protocol):
@@ -218,18 +202,3 @@ class CheckpointStorage(Protocol):
 
         What this object is writing is left alone.
         """
-
-
-def retain_newest(
-    storage: CheckpointStorage, newest: int, referred: Iterable[str] = ()
-) -> list[str]:
-    """Remove all but the newest complete checkpoints, and return what was removed.
-
-    Args:
-        referred: locations to keep in any case, as something refers to them.
-    """
-    keep = set(referred)
-    old = [each.location for each in storage.checkpoints()[newest:] if each.location not in keep]
-    for location in old:
-        storage.delete(location)
-    return old

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -96,17 +94,6 @@ class FolderPendingCheckpoint:
         ended, self._ended = self._ended, None
         if ended is not None:
             ended()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.abort()
 
 
 class _File:

@@ -11,7 +11,7 @@ from millstream.core.element import Chunk, Position
 from millstream.core.settings import CheckpointSettings
 from millstream.engine.assembly import Assembly
 from millstream.engine.checkpoint.coordinator import Coordinator
-from millstream.engine.checkpoint.journal import Checkpointing, Made, Purpose, Summary
+from millstream.engine.checkpoint.journal import Checkpointing
 from millstream.engine.checkpoint.recovery import equip
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.sink_driver import SinkDriver
@@ -19,50 +19,9 @@ from millstream.engine.source_head import QueuedHead
 from millstream.engine.two_phase_driver import TwoPhaseDriver
 from millstream.operators.program import Program
 from millstream.runtime.state.memory import MemoryStateBackend
-from millstream.storage.checkpoints.base import CheckpointMetadata, PendingCheckpoint
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
+from tests.support.memory_journal import MemoryJournal
 from tests.support.stepping import ManualClock
-
-
-class MemoryJournal:
-    """A journal that writes down what it is asked for, and fails when told to.
-
-    Attributes:
-        said: such as ``begin 1``, ``complete 1``, ``fail 2: …``.
-        broken: raised by the next calls of ``begin``.
-    """
-
-    epoch, first_id = 7, 1
-
-    def __init__(self, storage: LocalCheckpointStorage) -> None:
-        self.said: list[str] = []
-        self.summaries: dict[int, Summary] = {}
-        self.broken: Exception | None = None
-        self._storage = storage
-
-    def begin(self, checkpoint_id: int, purpose: Purpose) -> PendingCheckpoint:
-        words = [word for word in ("savepoint", "stop", "final") if getattr(purpose, word)]
-        self.said.append(" ".join([f"begin {checkpoint_id}", *words]))
-        if self.broken is not None:
-            raise self.broken
-        return self._storage.begin(
-            CheckpointMetadata(
-                checkpoint_id=checkpoint_id, job="stepped", execution_id="e", lease_epoch=7,
-                created_ms=0, structure_fingerprint="", state_fingerprint="", code_fingerprint="",
-            )
-        )  # fmt: skip
-
-    def complete(self, checkpoint_id: int, pending: PendingCheckpoint, summary: Summary) -> Made:
-        completed = pending.complete({})
-        self.summaries[checkpoint_id] = summary
-        self.said.append(f"complete {checkpoint_id}")
-        return Made(checkpoint_id, completed.location, 0, summary.duration_ms)
-
-    def fail(self, checkpoint_id: int, reason: str) -> None:
-        self.said.append(f"fail {checkpoint_id}: {reason}")
-
-    def retain(self) -> None:
-        pass
 
 
 class SteppedRun:

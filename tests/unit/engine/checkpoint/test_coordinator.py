@@ -13,6 +13,7 @@ from millstream.control.wiring import plan
 from millstream.core.job_result import CheckpointCounts
 from millstream.storage.checkpoints.base import CheckpointStorageError
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
+from millstream.storage.checkpoints.pending import FolderPendingCheckpoint
 from millstream.storage.metadata.errors import LeaseLostError
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
 
@@ -182,7 +183,7 @@ def test_failures_in_a_row_make_the_job_unhealthy_and_stop_nothing(
     counting.run.pass_time(10)
     assert counting.run.coordinator.counts == CheckpointCounts(failed=2, healthy=False)
     assert "job.unhealthy" in capsys.readouterr().err
-    assert counting.run.journal.said[1] == "fail 1: CheckpointStorageError: no space left"
+    assert counting.run.journal.said == ["begin 1", "begin 2"], "none has begun that could fail"
     counting.run.journal.broken = None
     counting.run.pass_time(10)
     assert counting.run.coordinator.counts == CheckpointCounts(completed=1, failed=2, last=3)
@@ -199,6 +200,29 @@ def test_a_lost_lease_ends_the_run(storage: LocalCheckpointStorage) -> None:
     counting.run.pass_time(50)
     assert counting.run.journal.said[0] == "begin 1"
     assert not any(line.startswith("begin 2") for line in counting.run.journal.said)
+
+
+def test_what_the_writers_thread_fails_with_ends_the_run(
+    storage: LocalCheckpointStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Such as what cannot be removed: it would only have timed out, as all later ones."""
+    counting = Counting(storage)
+    counting.run.stuck.add("out")
+    counting.run.pass_time(10)  # it waits for the sink
+
+    def broken(_: Any) -> None:
+        raise KeyError("no such file")
+
+    monkeypatch.setattr(FolderPendingCheckpoint, "abort", broken)
+    counting.run.pass_time(100)
+    [failure] = counting.run.failures
+    assert "that writes checkpoints of job 'stepped' failed: KeyError: 'no such file'" in str(
+        failure
+    )
+    assert isinstance(failure.__cause__, KeyError)
+    assert "checkpoint.writer_failed" in capsys.readouterr().err
 
 
 def test_an_ended_source_counts_as_aligned_and_stays_finished(
@@ -245,6 +269,44 @@ def test_the_final_one_is_tried_again_and_then_fails_the_run(
     counting.run.pass_time(1000)
     [failure] = counting.run.failures
     assert "the final checkpoint of job 'stepped' failed 2 times" in str(failure)
+
+
+def test_failures_of_earlier_checkpoints_take_no_attempt_from_the_final_one(
+    storage: LocalCheckpointStorage,
+) -> None:
+    counting = Counting(storage)  # it tolerates 1
+    counting.run.journal.broken = CheckpointStorageError("no space left")
+    counting.run.pass_time(20)
+    assert counting.run.coordinator.counts.failed == 2
+    counting.run.end("a")
+    counting.run.end("b")
+    counting.run.settle()
+    ended: list[bool] = []
+    counting.run.coordinator.finish(lambda: ended.append(True))
+    counting.run.settle()
+    assert counting.run.journal.said[-1] == "begin 3 final"
+    counting.run.journal.broken = None
+    counting.run.pass_time(1000)
+    assert (counting.run.failures, ended) == ([], [True])
+
+
+def test_one_in_flight_at_the_end_that_fails_takes_no_attempt_from_the_final_one(
+    storage: LocalCheckpointStorage,
+) -> None:
+    settings = ms.CheckpointSettings(interval="10ms", timeout="100ms", tolerable_failures=0)
+    counting = Counting(storage, settings)
+    counting.run.writer_stuck = True
+    counting.run.pass_time(10)
+    counting.run.end("a")
+    counting.run.end("b")
+    counting.run.settle()
+    ended: list[bool] = []
+    counting.run.coordinator.finish(lambda: ended.append(True))
+    counting.run.pass_time(100)
+    assert counting.run.coordinator.counts.failed == 1
+    counting.run.writer_stuck = False
+    counting.run.settle()
+    assert (counting.run.failures, ended) == ([], [True])
 
 
 def test_restored_it_counts_on_and_commits_what_the_checkpoint_names(

@@ -302,6 +302,34 @@ def test_who_waits_when_the_run_ends_is_told(storage: LocalCheckpointStorage) ->
     ]
 
 
+@pytest.mark.parametrize("final", [False, True], ids=["another in flight", "itself in flight"])
+def test_who_drains_when_the_run_ends_is_told_once(
+    final: bool, storage: LocalCheckpointStorage
+) -> None:
+    counting = Counting(storage, QUIET)
+    asked = Asked(counting.run)
+    told: list[Made | Exception] = []
+    counting.run.coordinator.at_end = (
+        Purpose(savepoint=True, stop=True, final=True),
+        [told.append],
+    )
+    counting.run.writer_stuck = True
+    if final:
+        counting.run.end("a")
+        counting.run.end("b")
+        counting.run.settle()
+        counting.run.coordinator.finish(lambda: None)
+    else:
+        asked.ask(CHECKPOINT)
+    counting.run.settle()
+    assert counting.run.coordinator.in_flight
+    counting.run.coordinator.stop()
+    counting.run.coordinator.close()
+    assert [str(each) for each in told] == ["no savepoint was made: the run ended"]
+    others = [] if final else ["no checkpoint was made: the run ended"]
+    assert [str(each) for each in asked.answers] == others
+
+
 def test_the_final_one_may_be_a_savepoint_that_is_answered(storage: LocalCheckpointStorage) -> None:
     counting = Counting(storage, QUIET)
     answers: list[Made | Exception] = []

@@ -69,15 +69,6 @@ def test_a_state_without_entries_is_a_file_too() -> None:
     assert read(written([], [])) == []
 
 
-def test_a_state_of_one_value_has_one_entry() -> None:
-    output = io.BytesIO()
-    writer = StateFileWriter(output, HEADER, CODEC)
-    writer.write_value({"seen": (1, 2)})
-    writer.finish()
-    output.seek(0)
-    assert StateFileReader(output, "f").value(CODEC) == {"seen": (1, 2)}
-
-
 def test_as_many_values_as_keys_are_wanted() -> None:
     with pytest.raises(ValueError, match="2 keys for 1 values"):
         StateFileWriter(io.BytesIO(), HEADER, CODEC).write([1, 2], [3])
