@@ -16,6 +16,7 @@ from millstream.core.two_phase import StatefulSink
 from millstream.core.wording import placed, said
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.own_copy import own_copy
 from millstream.engine.sink_edge import SinkEdge
 
 _FINISH, _LEAVE, _STOP = "finish", "leave", "stop"
@@ -129,7 +130,8 @@ class SinkDriver:
     def _flush(self, _: Control) -> SinkPart:
         self._timed(self._sink.flush)
         if self.checkpointed and isinstance(self._sink, StatefulSink):
-            return {"state": self._timed(self._sink.snapshot_state)}
+            state = self._timed(self._sink.snapshot_state)
+            return {"state": own_copy(state, f"the state of sink {self.uid!r}")}
         return {}
 
     def _commit(self, checkpoint_id: int) -> None:

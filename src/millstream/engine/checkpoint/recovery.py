@@ -19,7 +19,6 @@ from millstream.engine.checkpoint.state_files import (
     state_form,
 )
 from millstream.engine.source_cut import SourceCut
-from millstream.engine.source_driver import RunDriver
 from millstream.engine.source_head import CollectHead
 from millstream.engine.task import Task
 from millstream.engine.two_phase_driver import TwoPhaseDriver
@@ -51,8 +50,7 @@ def equip(assembly: Assembly, checkpointing: Checkpointing, states: StateBackend
             sink.next_checkpoint = checkpointing.journal.first_id
             sink.faults = checkpointing.faults
     for source in assembly.source_drivers():
-        if isinstance(source, RunDriver):
-            source.make_snapshots()
+        source.make_snapshots()
     if checkpointing.restored is not None:
         _Restore(assembly, checkpointing.restored, states, forms).run()
     return forms
