@@ -68,6 +68,11 @@ class SinkDriver:
         self._per_record = type(sink).invoke_batch is Sink.invoke_batch
         self.hand_over = self._items.put
 
+    @property
+    def stateful(self) -> bool:
+        """Return whether the sink has a state of its own in snapshots."""
+        return isinstance(self._sink, StatefulSink)
+
     def finish(self) -> None:
         """Let the result appear: the whole input was taken, and adds up. From the engine thread."""
         self._items.put(_FINISH)
