@@ -16,6 +16,7 @@ from millstream.core.two_phase import StatefulSink
 from millstream.core.wording import placed, said
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.own_copy import own_copy
 from millstream.engine.sink_edge import SinkEdge
 
 _FINISH, _LEAVE, _STOP = "finish", "leave", "stop"
@@ -66,6 +67,11 @@ class SinkDriver:
         # The plain loop over `invoke` is written here as well, where it can tell which record.
         self._per_record = type(sink).invoke_batch is Sink.invoke_batch
         self.hand_over = self._items.put
+
+    @property
+    def stateful(self) -> bool:
+        """Return whether the sink has a state of its own in snapshots."""
+        return isinstance(self._sink, StatefulSink)
 
     def finish(self) -> None:
         """Let the result appear: the whole input was taken, and adds up. From the engine thread."""
@@ -129,7 +135,8 @@ class SinkDriver:
     def _flush(self, _: Control) -> SinkPart:
         self._timed(self._sink.flush)
         if self.checkpointed and isinstance(self._sink, StatefulSink):
-            return {"state": self._timed(self._sink.snapshot_state)}
+            state = self._timed(self._sink.snapshot_state)
+            return {"state": own_copy(state, f"the state of sink {self.uid!r}")}
         return {}
 
     def _commit(self, checkpoint_id: int) -> None:

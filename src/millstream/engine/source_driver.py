@@ -16,6 +16,7 @@ from millstream.core.validation import validate
 from millstream.core.weight import Scale
 from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.own_copy import own_copy
 from millstream.engine.source_head import CollectHead
 
 
@@ -39,6 +40,7 @@ class Packer:
 
     Attributes:
         sent: records in the chunks so far.
+        saved: positions may be saved: they are copied, as the source may change what it yields.
     """
 
     def __init__(self, uid: str, start: Any, clock: Clock) -> None:
@@ -48,6 +50,7 @@ class Packer:
         self._last: tuple[Sequence[Any], int] = ((), 0)  # the batch before, and its length then
         self._scale = Scale()
         self.sent = 0
+        self.saved = False
 
     def go_on_from(self, position: Position) -> None:
         """Leave out what was emitted before: so many records behind a position. Before the run."""
@@ -121,6 +124,8 @@ class Packer:
                     operator_uid=self._uid,
                 )
             records = list(records)
+        if self.saved:
+            after = own_copy(after, f"the position of source {self._uid!r}")
         return records, after
 
 
@@ -149,11 +154,16 @@ class BatchDriver:
         """Return the records handed over, counted on this side."""
         return self._packer.sent
 
+    def make_snapshots(self) -> None:
+        """Have positions that can be saved; before the run."""
+        self._packer.saved = True
+
     def restore(self, position: Position) -> None:
         """Have the source go on from a position, if it can; before the run."""
-        if position.base is not None:  # else it had not begun
-            validate(f"source {self.uid!r}", self._source.validate_position, position.base)
-        self._start = position.base
+        start = own_copy(position.base, f"the position of source {self.uid!r}")
+        if start is not None:  # else it had not begun
+            validate(f"source {self.uid!r}", self._source.validate_position, start)
+        self._start = start
         self._packer.go_on_from(position)
 
     def grant(self, records: int) -> None:
@@ -214,7 +224,8 @@ class RunDriver:
 
     def make_snapshots(self) -> None:
         """Have the head ask the source for its state; before the run."""
-        self._head.source_state = self._source.snapshot_state
+        snapshot, what = self._source.snapshot_state, f"the state of source {self.uid!r}"
+        self._head.source_state = lambda: own_copy(snapshot(), what)
 
     def restore(self, position: Position) -> None:
         """Have the source go on from its state, if it can; before the run."""
@@ -268,11 +279,16 @@ class AsyncDriver:
         """Return the records handed over, counted on this side."""
         return self._packer.sent
 
+    def make_snapshots(self) -> None:
+        """Have positions that can be saved; before the run."""
+        self._packer.saved = True
+
     def restore(self, position: Position) -> None:
         """Have the source go on from a position, if it can; before the run."""
-        if position.base is not None:  # else it had not begun
-            validate(f"source {self.uid!r}", self._source.validate_position, position.base)
-        self._start = position.base
+        start = own_copy(position.base, f"the position of source {self.uid!r}")
+        if start is not None:  # else it had not begun
+            validate(f"source {self.uid!r}", self._source.validate_position, start)
+        self._start = start
         self._packer.go_on_from(position)
 
     def grant(self, records: int) -> None:

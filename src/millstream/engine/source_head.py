@@ -19,6 +19,7 @@ from millstream.core.weight import Scale
 from millstream.core.wording import shown
 from millstream.engine.channel import Inlet, Outlet
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.own_copy import own_copy
 from millstream.engine.source_cut import SourceCut
 
 PREFETCH = 8 * CHUNK_SIZE
@@ -328,7 +329,8 @@ class CollectHead:
         """
         with self.checkpoint_lock:
             self.inject(barrier)
-            backlog = tuple(self._backlog)
+            what = f"a record of source {self.uid!r}"  # which a map may change in place later
+            backlog = tuple(own_copy(record, what) for record in self._backlog)
             state = None if self._over else self.source_state()
             return SourceCut(Position(state, 0), self._over, backlog)
 

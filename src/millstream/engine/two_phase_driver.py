@@ -14,6 +14,7 @@ from millstream.core.sink import SinkContext
 from millstream.core.two_phase import Handle, TransactionId, TwoPhaseCommitSink
 from millstream.core.wording import said
 from millstream.engine.dispatcher import Dispatcher
+from millstream.engine.own_copy import own_copy
 from millstream.engine.sink_driver import Commit, SinkDriver, SinkPart
 
 _ATTEMPTS = 10  # of a commit that fails for now: together about a minute
@@ -99,6 +100,8 @@ class TwoPhaseDriver(SinkDriver):
             handle = self._timed(self._two_phase.pre_commit, self._transaction)
             self._begun, self._transaction = False, None
             if handle is not None:
+                if self.checkpointed:
+                    handle = own_copy(handle, f"a handle of sink {self.uid!r}")
                 self._pending.append((self.next_checkpoint, handle))
         self.faults.reach("pre_committed")
         if isinstance(element, Barrier):

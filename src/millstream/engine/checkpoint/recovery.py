@@ -18,9 +18,9 @@ from millstream.engine.checkpoint.state_files import (
     described,
     state_form,
 )
+from millstream.engine.sink_driver import SinkDriver, SinkPart
 from millstream.engine.source_cut import SourceCut
-from millstream.engine.source_driver import RunDriver
-from millstream.engine.source_head import CollectHead
+from millstream.engine.source_head import CollectHead, QueuedHead
 from millstream.engine.task import Task
 from millstream.engine.two_phase_driver import TwoPhaseDriver
 from millstream.runtime.snapshot.codec import Codec
@@ -51,8 +51,7 @@ def equip(assembly: Assembly, checkpointing: Checkpointing, states: StateBackend
             sink.next_checkpoint = checkpointing.journal.first_id
             sink.faults = checkpointing.faults
     for source in assembly.source_drivers():
-        if isinstance(source, RunDriver):
-            source.make_snapshots()
+        source.make_snapshots()
     if checkpointing.restored is not None:
         _Restore(assembly, checkpointing.restored, states, forms).run()
     return forms
@@ -133,6 +132,7 @@ class _Restore:
             cut = cuts.get(head.name)
             if cut is None:
                 continue  # a new source: from the beginning
+            self._refuse_other_form(head, cut)
             if isinstance(head, CollectHead):
                 head.restore(cut.backlog)
             else:
@@ -143,10 +143,27 @@ class _Restore:
             uid for uid, cut in cuts.items() if cut.finished
         )
 
+    def _refuse_other_form(self, head: QueuedHead | CollectHead, cut: SourceCut) -> None:
+        """Refuse a source that can make nothing of what another form of it has left."""
+        records = cut.position.records
+        if isinstance(head, CollectHead) and records and not cut.finished:
+            raise ConfigError(
+                f"source {head.name!r}: {self._where} is {records:,} records into a batch of it, "
+                "and it is a Source now, which would bring them a second time; go on with it as "
+                "it was (a BatchSource, an AsyncBatchSource or a generator), or begin anew with "
+                "--fresh"
+            )
+        if isinstance(head, QueuedHead) and cut.backlog:
+            raise ConfigError(
+                f"source {head.name!r}: {self._where} has {len(cut.backlog):,} records that it had "
+                "collected and nobody had asked for, and it is no Source any more: they would be "
+                "lost; go on with it as it was, or begin anew with --fresh"
+            )
+
     def _restore_sinks(self) -> None:
         parts = self._parts[SINKS]
         drivers = {each.uid: each for each in self._assembly.sink_drivers()}
-        holding = {uid for uid, part in parts.items() if part}
+        holding = {uid for uid, part in parts.items() if _holds(part)}
         self._refuse_missing("sink", holding - drivers.keys())
         for uid, driver in drivers.items():
             part = parts.get(uid, {})
@@ -155,6 +172,13 @@ class _Restore:
                     f"sink {uid!r}: {self._where} has transactions of it that are still to be "
                     "committed, and it is no TwoPhaseCommitSink any more; resume once with the "
                     "old sink"
+                )
+            stateful = isinstance(driver, SinkDriver) and driver.stateful
+            if part.get("state") is not None and not stateful:
+                raise ConfigError(
+                    f"sink {uid!r}: {self._where} has a result of it that is still to appear, and "
+                    "it is no StatefulSink any more: what it holds would be lost; go on with the "
+                    "old sink, or begin anew with --fresh"
                 )
             driver.restore(part)
 
@@ -174,3 +198,8 @@ class _Restore:
                 f"{self._where} has a {kind} {uid!r}, which the job no longer has: what it holds "
                 "would be lost; bring it back, or begin anew with --fresh"
             )
+
+
+def _holds(part: SinkPart) -> bool:
+    """Return whether something is lost without the sink."""
+    return bool(part.get("handles")) or part.get("state") is not None

@@ -358,3 +358,53 @@ def test_state_is_not_merged_while_a_loop_is_in_the_middle_of_a_chunk(
 
 def job_state(job: ms.Job) -> Any:
     return next(spec for spec in plan(job).operators() if spec.id == "n").states[0]
+
+
+class LiveState(ms.StatefulSink[Any]):
+    """Returns the very list that it appends to."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+
+    def invoke(self, value: Any, ctx: ms.SinkContext) -> None:
+        self.taken.append(value)
+
+    def snapshot_state(self) -> list[Any]:
+        return self.taken
+
+    def restore_state(self, state: list[Any]) -> None:
+        raise NotImplementedError
+
+
+class LiveHandle(Shown):
+    """Returns the very list that it keeps of all it has staged."""
+
+    def pre_commit(self, transaction: list[Any]) -> list[Any]:
+        self.shown.extend(transaction)
+        return self.shown
+
+
+@pytest.mark.parametrize(
+    ("sink", "part"),
+    [(LiveState(), {"state": ["x"]}), (LiveHandle([], []), {"handles": [["x"]]})],
+    ids=["state", "handle"],
+)
+def test_what_a_sink_changes_while_another_is_slow_is_saved_as_it_was(
+    sink: Any, part: Any, storage: LocalCheckpointStorage
+) -> None:
+    job = ms.Job("stepped")
+    stream = job.source(never, uid="in")
+    stream.sink(sink, uid="live")
+    stream.sink(Shown([], []), uid="slow")
+    run = SteppedRun(job, storage, SETTINGS)
+    run.give("in", ["x"], 1)
+    run.settle()
+    run.stuck.add("slow")
+    run.pass_time(10)
+    assert run.journal.said == ["begin 1"]
+    run.give("in", ["y"], 2)
+    run.end("in")  # a second handle
+    run.settle()
+    run.stuck.clear()
+    run.settle()
+    assert run.journal.summaries[1].sinks["live"] == part

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 
+import millstream as ms
 from millstream.core.element import Barrier, Position
 from millstream.core.source import OverflowStrategy
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.source_cut import SourceCut
-from millstream.engine.source_driver import Packer
+from millstream.engine.source_driver import Packer, RunDriver
 from millstream.engine.source_head import CollectHead
+from millstream.runtime.snapshot.errors import StateEncodeError
 from tests.support.probe import Probe
 from tests.support.stepping import ManualClock
 
@@ -62,3 +67,70 @@ def test_a_source_that_cannot_tell_its_state_does_not_hold_the_barrier_back() ->
     with pytest.raises(ValueError, match="no state"):
         head.cut(Barrier(1))
     assert probe.controls == [Barrier(1)]
+
+
+def test_a_position_that_the_source_changes_later_is_saved_as_it_was() -> None:
+    def read(start: dict[str, int]) -> Iterator[tuple[list[int], dict[str, int]]]:
+        for _ in range(3):
+            start["next"] += 1
+            yield [0], start
+
+    packer = Packer("in", None, ManualClock())
+    packer.saved = True
+    ends = [packer.pack(batch).end.base for batch in read({"next": 0})]
+    assert ends == [{"next": 1}, {"next": 2}, {"next": 3}]
+
+
+def test_a_position_of_numbers_is_not_copied() -> None:
+    packer = Packer("in", None, ManualClock())
+    packer.saved = True
+    position = (1, "a", (2.5, None))
+    assert packer.pack(([0], position)).end.base is position
+
+
+def test_a_position_that_no_checkpoint_could_keep_is_refused_where_there_are_some() -> None:
+    packer = Packer("in", None, ManualClock())
+    packer.pack(([0], threading.Lock()))
+    packer.saved = True
+    with pytest.raises(StateEncodeError, match="the position of source 'in' is a lock that cannot"):
+        packer.pack(([0], threading.Lock()))
+
+
+class Live(ms.Source[int]):
+    """Returns the very dict that it counts in."""
+
+    def __init__(self) -> None:
+        self.state = {"next": 0}
+
+    def run(self, ctx: ms.SourceContext[int]) -> None:
+        raise NotImplementedError
+
+    def snapshot_state(self) -> dict[str, int]:
+        return self.state
+
+    def close(self) -> None:
+        self.state.clear()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_state_that_the_source_changes_later_is_saved_as_it_was(ended: bool) -> None:
+    source, head = Live(), CollectHead(Dispatcher(ManualClock()), "in", None)
+    head.outlet.subscribe(Probe())
+    RunDriver(source, head).make_snapshots()
+    source.state["next"] = 1
+    if ended:
+        head.end()
+        source.close()
+    cut = head.cut(Barrier(1))
+    source.state["next"] = 2
+    assert cut.position.base == {"next": 1}
+
+
+def test_a_record_of_the_backlog_that_a_map_changes_later_is_saved_as_it_was() -> None:
+    head = CollectHead(Dispatcher(ManualClock()), "in", OverflowStrategy.BUFFER, 10)
+    head.outlet.subscribe(Probe())
+    record = {"amount": 1}
+    head.collect(record)
+    cut = head.cut(Barrier(1))
+    record["amount"] = 2
+    assert cut.backlog == ({"amount": 1},)
