@@ -374,10 +374,10 @@ class JobRun:
         self._alive.discard(driver)
         if self.drain.begun:
             self._end_drained()
+        if self._leaving:
+            self._end_if_left()  # first: the sources may have ended before, with records queued
         if not self._alive:
             self.dispatcher.stop()
-        elif self._leaving:
-            self._end_if_left()
         else:
             self._finish_if_ended()
 
