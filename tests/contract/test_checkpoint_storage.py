@@ -264,6 +264,18 @@ def test_savepoints_may_have_a_folder_of_their_own(tmp_path: Path) -> None:
     check_content(storage, made.location)
 
 
+def test_a_savepoint_that_was_put_among_the_checkpoints_is_none_that_retention_removes(
+    tmp_path: Path,
+) -> None:
+    storage = LocalCheckpointStorage(tmp_path, JOB)
+    location = make(storage, described(7)).location
+    savepoint = described(8, kind=CheckpointKind.SAVEPOINT)
+    with storage.begin(savepoint, folder=str(tmp_path / JOB)) as pending:
+        made = pending.complete({})
+    assert locations(storage) == [location]
+    assert storage.open(made.location).metadata == made.metadata
+
+
 def test_the_layout_is_as_documented(tmp_path: Path) -> None:
     storage = LocalCheckpointStorage(tmp_path, "Revenue")
     make(storage, described(7, "Revenue"))

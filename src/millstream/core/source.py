@@ -81,7 +81,11 @@ class SourceContext(Protocol[T_contra]):
         """
 
     def collect_batch(self, values: Sequence[T_contra]) -> None:
-        """Emit several records in order; as ``collect`` of each, with less to pay."""
+        """Emit several records in order; as ``collect``, with less to pay.
+
+        It blocks before the first one, while downstream has no demand, and then takes them all: a
+        snapshot sees all of them or none. Those nobody has asked for yet are saved with it.
+        """
 
 
 class _AnySource(ABC):

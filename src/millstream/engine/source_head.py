@@ -170,7 +170,8 @@ class CollectHead:
     """Serves a source that calls ``collect``; it accepts only what there is demand for.
 
     So whatever ``collect`` has accepted goes out before a barrier, and the position that the
-    source reports under the lock is exactly the cut. A source that cannot be slowed has an
+    source reports under the lock is exactly the cut. A batch is accepted whole: what there is no
+    demand for waits, and is saved with the cut. A source that cannot be slowed has an
     overflow strategy for the rest, as Reactor's ``onBackpressure…`` operators.
 
     Args:
@@ -206,7 +207,7 @@ class CollectHead:
         self._capacity = capacity
         self._chunk_size = chunk_size
         self._accepted: list[Any] = []  # records there is demand for
-        self._backlog: deque[Any] = deque()  # records there is none for: BUFFER, LATEST
+        self._backlog: deque[Any] = deque()  # BUFFER, LATEST, or a batch: no demand yet
         self._room = 0  # demand not yet taken up by accepted records
         self._announced = False
         self._ended = False
@@ -225,14 +226,21 @@ class CollectHead:
     def collect(self, value: Any) -> None:
         """Accept one record; see ``SourceContext``."""
         with self.checkpoint_lock:
-            self._collect(value)
+            self._wait_for_room()
+            self._accept(value)
             self._announce()
 
     def collect_batch(self, values: Sequence[Any]) -> None:
-        """Accept several records; see ``SourceContext``."""
+        """Accept several records at once; see ``SourceContext``.
+
+        A wait in the midst of them would let a barrier in, while the source's state is still that
+        of before the first one.
+        """
         with self.checkpoint_lock:
+            if len(values):
+                self._wait_for_room()
             for value in values:
-                self._collect(value)
+                self._accept(value)
             self._announce()
 
     def cancel(self) -> None:
@@ -250,11 +258,12 @@ class CollectHead:
             self.checkpoint_lock.notify_all()
         self._dispatcher.post(self._on_ready)
 
-    def _collect(self, value: Any) -> None:
+    def _wait_for_room(self) -> None:
         if self._strategy is None:
             while self._room <= 0 and not (self.cancelled or self._ended):
-                self._announce()  # what this batch brought so far may be what demand waits for
                 self.checkpoint_lock.wait()
+
+    def _accept(self, value: Any) -> None:
         if self.cancelled:
             raise CancelledError(f"source {self.uid!r} was cancelled")
         if self._ended:
@@ -269,6 +278,8 @@ class CollectHead:
         if self._room > 0:
             self._room -= 1
             self._accepted.append(value)
+        elif self._strategy is None:
+            self._backlog.append(value)  # of a batch that has begun
         else:
             self._overflow(value)
 

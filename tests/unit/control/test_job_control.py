@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,43 @@ def test_checkpointing_is_shown_while_one_is_in_flight_and_not_kept(tmp_path: Pa
         moves = [each.to_status for each in store.executions.history("job-1-run-1")]
     assert JobStatus.CHECKPOINTING not in moves
     assert moves[-2:] == [JobStatus.CANCELLING, JobStatus.CANCELLED]
+
+
+class Slow(ms.Sink[int]):
+    """Keeps what it gets, and waits after the first of it until it may go on."""
+
+    def __init__(self, go_on: threading.Event, seen: list[int]) -> None:
+        self.go_on, self.seen = go_on, seen
+
+    def invoke(self, value: int, ctx: ms.SinkContext) -> None:
+        self.seen.append(value)
+        self.go_on.wait(30)
+
+
+def test_stopped_when_its_sources_have_ended_and_much_is_queued_it_goes_on_there(
+    tmp_path: Path,
+) -> None:
+    def read(position: Any) -> Iterator[tuple[Sequence[int], int]]:
+        yield range(position or 0, 5000), 5000
+
+    def source_runs() -> bool:
+        return any(each.name == "millstream-source in" for each in threading.enumerate())
+
+    go_on, seen, barrier = threading.Event(), list[int](), Block("barrier")
+    job = ms.Job("job", engine=ms.EngineSettings(chunk_size=10))
+    job.source(read, uid="in").sink(Slow(go_on, seen), uid="out")
+    with Running(job, tmp_path, faults=barrier) as running:
+        wait_until(lambda: bool(seen) and not source_runs(), "the source to end")
+        stopping = threading.Thread(target=running.ask, args=("stop",), kwargs={"savepoint": True})
+        stopping.start()
+        assert barrier.reached.wait(30)
+        go_on.set()
+        barrier.go_on.set()
+        stopping.join(30)
+        assert running.result().status is JobStatus.CANCELLED
+    assert len(seen) < 5000
+    assert ms.run(job, folder=tmp_path).status is JobStatus.COMPLETED
+    assert seen == list(range(5000))
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ class LocalCheckpointStorage:
 
     def checkpoints(self) -> list[CompletedCheckpoint]:
         """Return the complete checkpoints with readable metadata, newest first; no savepoints."""
-        return _readable(self._scan(self._folder, ""))
+        found = _readable(self._scan(self._folder, ""))
+        # The user may have put a savepoint among them.
+        return [each for each in found if each.metadata.kind is not CheckpointKind.SAVEPOINT]
 
     def savepoints(self) -> list[CompletedCheckpoint]:
         """Return the complete savepoints with readable metadata, newest first."""

@@ -55,6 +55,28 @@ def test_records_that_nobody_asked_for_are_part_of_the_cut_and_come_first_after_
     assert probe.records == ["a", "b", "c"]
 
 
+def test_a_cut_never_comes_into_the_midst_of_a_batch() -> None:
+    dispatcher = Dispatcher(ManualClock())
+    head = CollectHead(dispatcher, "in", None)
+    probe = Probe()
+    head.outlet.subscribe(probe)
+    position = 0
+    head.source_state = lambda: position
+    probe.request(2)
+    with head.checkpoint_lock:
+        head.collect_batch(["a", "b", "c", "d"])  # it does not wait for demand for the last two
+        position = 4
+    cut = head.cut(Barrier(1))
+    assert probe.records == ["a", "b"]
+    assert cut == SourceCut(Position(4, 0), finished=False, backlog=("c", "d"))
+    probe.request(3)
+    dispatcher.run_until_idle()
+    assert probe.records == ["a", "b", "c", "d"]
+    head.collect_batch(["e"])  # there is demand for it now
+    dispatcher.run_until_idle()
+    assert probe.records == ["a", "b", "c", "d", "e"]
+
+
 def test_a_source_that_cannot_tell_its_state_does_not_hold_the_barrier_back() -> None:
     head = CollectHead(Dispatcher(ManualClock()), "in", None)
     probe = Probe()
