@@ -33,7 +33,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -85,7 +85,9 @@ class Faults:
     def __init__(self, text: str) -> None:
         self.commits: Counter[str] = Counter()
         self.execution: Execution | None = None
-        self._faults = dict(map(Fault.parse, filter(None, text.split(";"))))
+        self._faults: dict[str, list[Fault]] = defaultdict(list)
+        for point, fault in map(Fault.parse, filter(None, text.split(";"))):
+            self._faults[point].append(fault)
         self._reached: Counter[str] = Counter()
         self._last: dict[str, str] = {}  # the last point of each sink
         self._pending: set[str] = set()  # sinks that have something pre-committed
@@ -122,12 +124,11 @@ class Faults:
 
     def _reach(self, point: str, uids: list[str]) -> list[str]:
         """Count a point, and return what to do there."""
-        todo = []
+        todo: list[str] = []
         for each in (point, *(f"{point}@{uid}" for uid in uids)):
             self._reached[each] = count = self._reached[each] + 1
-            fault = self._faults.get(each)
-            if fault and fault.begin <= count < fault.end:
-                todo.append(fault.do)
+            faults = self._faults.get(each, ())
+            todo += [fault.do for fault in faults if fault.begin <= count < fault.end]
         return todo
 
     def _do(self, do: str, uid: str, kind: type[Exception]) -> None:
