@@ -212,8 +212,9 @@ def command_list() -> str:
             commands += [(f"{title} {group.name}", each) for each in inner]
         for before, registered in commands:
             callback = registered.callback
-            usage = _usage(callback).replace("list_", "list")  # `list` itself would hide Python's
-            rows.append((f"`{before} {usage}`", _summary(callback)))
+            _, space, arguments = _usage(callback).partition(" ")
+            name = registered.name or callback.__name__
+            rows.append((f"`{before} {name}{space}{arguments}`", _summary(callback)))
             rows += [(f"`{name}`", meaning) for name, meaning in _options_of(callback)]
         sections.append(_table(("command", "what it does"), rows))
     return "\n\n".join(sections)

@@ -1,8 +1,7 @@
 """The crash windows of two-phase commit, C0 to C16, with real sinks, runs and kills.
 
 A test for each row, for a folder of parts and for a SQLite table. What a sink does by itself is in
-``tests/contract/test_two_phase_sinks.py``; here, what the whole of a run does. Of C14, the part
-that needs the command for savepoints is missing.
+``tests/contract/test_two_phase_sinks.py``; here, what the whole of a run does.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from tests.acceptance.exact_results import (
 )
 from tests.acceptance.exact_server import Server, memory_folder, said
 from tests.acceptance.process import Program, program, wait_until
-from tests.acceptance.programs.exact import LONG, SHORT, SINKS
+from tests.acceptance.programs.exact import GROUP, LONG, SHORT, SINKS
 
 KILLED = -signal.SIGKILL
-RECORDS = LONG + SHORT
+RECORDS = {"appended": LONG + SHORT, "parts": LONG + SHORT + (LONG + SHORT) // GROUP}  # and sums
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +123,10 @@ class Stand:
                 shutil.move(each, self.folder / "parts" / each.name)
         else:
             shutil.copy(put_away, self.folder / "out.db")
+
+    def savepoint(self) -> str:
+        """Return the folder of the last savepoint."""
+        return (self.folder / "saved").read_text().split()[-1]
 
     def points(self, *, engine: bool = True) -> list[str]:
         """Return the points that the last run came to in the sink's thread, and in the engine's."""
@@ -279,7 +282,7 @@ def test_c8_a_fresh_run_goes_on_without_what_is_lost(stand: Stand, tmp_path: Pat
     stand.lose_staged(tmp_path / "away")
     stand.fails()
     assert stand.run(FRESH="yes") == 0, said(stand.folder, 1)
-    assert stand.visible() == RECORDS
+    assert stand.visible() == RECORDS[stand.uid]
     check_nothing_is_staged(stand.folder)
 
 
@@ -386,23 +389,54 @@ def check_nothing_is_staged_by(stand: Stand) -> None:
     assert stand.staged(before_epoch=1) == []
 
 
+def back_up(folder: Path, to: Path) -> None:
+    """Copy a job's folder, but for the socket that a kill has left."""
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("control.sock"))
+
+
 def test_c14_a_back_up_of_an_older_checkpoint_is_refused_by_the_target(
     stand: Stand, tmp_path: Path
 ) -> None:
     assert stand.run("kill committed@:1") == KILLED
-    shutil.copytree(
-        stand.folder / "job", tmp_path / "older", ignore=shutil.ignore_patterns("control.sock")
-    )
+    back_up(stand.folder / "job", tmp_path / "older")
     assert stand.run("kill committed@:2") == KILLED
     stand.run("kill leased:1")
     shutil.rmtree(stand.folder / "job")
-    shutil.copytree(
-        tmp_path / "older", stand.folder / "job", ignore=shutil.ignore_patterns("control.sock")
-    )
+    shutil.copytree(tmp_path / "older", stand.folder / "job")
     visible = stand.visible()
     message = stand.fails()
     assert "the job's own folder was removed" in message
     assert stand.visible() == visible
+
+
+def test_c14_a_savepoint_waits_for_the_checkpoint_in_flight(stand: Stand) -> None:
+    assert stand.run("save complete@:1") == 0, said(stand.folder, 0)
+    number = int(Path(stand.savepoint()).name.split("-")[1])
+    points = stand.points()
+    triggers = [at for at, point in enumerate(points) if point == "trigger"]
+    before = points[: triggers[number - 1]]
+    assert before.count("complete") == before.count("row") == number - 1 > 0
+    check(stand.folder, 0)
+
+
+def test_c14_a_savepoint_commits_nothing(stand: Stand) -> None:
+    faults = "save staged@:1; save saved:1; kill saved:2"  # what the first commits, it has by then
+    assert stand.run(faults, INTERVAL="none") == KILLED
+    assert stand.points().count("row") == 2
+    assert [stand.visible(each) for each in SINKS] == [0, 0, 0]
+    assert stand.staged()
+    stand.finish()  # no checkpoint names what is staged: it is removed and done again
+
+
+def test_c14_what_a_savepoint_has_pre_committed_appears_with_the_next_checkpoint(
+    stand: Stand,
+) -> None:
+    faults = "save staged@:1; checkpoint saved:1; kill committed@:1"
+    assert stand.run(faults, INTERVAL="none") == KILLED
+    points = stand.points()
+    assert points[: points.index("commit")].count("row") == 2
+    assert stand.visible() > 0
+    stand.finish()
 
 
 @pytest.mark.parametrize("failure", ["ENOSPC", "EACCES"])
@@ -464,18 +498,60 @@ def test_c16_a_checkpoint_that_is_resumed_twice_gives_the_same(stand: Stand) -> 
     stand.finish()
 
 
+def test_c16_from_an_older_savepoint_what_later_checkpoints_have_staged_is_removed(
+    stand: Stand,
+) -> None:
+    faults = "save staged@:1; checkpoint saved:1; kill row@:2"
+    assert stand.run(faults, INTERVAL="none") == KILLED
+    assert stand.checkpoints(CheckpointStatus.SUCCESS) == [2, 1]
+    assert stand.visible() == 0
+    assert stand.run("kill recovered:3", FROM_SAVEPOINT=stand.savepoint()) == KILLED
+    assert "resumed from 1\n" in (stand.folder / "stdout").read_text()
+    assert stand.visible() > 0, "what the savepoint names is committed"
+    assert stand.staged(before_epoch=2) == [], "and what checkpoint 2 names is removed"
+    stand.finish()  # of the fork, not of checkpoint 2
+    assert "resumed from 1\n" in (stand.folder / "stdout").read_text()
+
+
+def test_c16_what_a_savepoint_names_and_is_committed_is_not_committed_again(stand: Stand) -> None:
+    faults = "save staged@:1; checkpoint saved:1; kill committed@:1"
+    assert stand.run(faults, INTERVAL="none") == KILLED
+    visible = stand.visible()
+    assert visible > 0
+    assert stand.run("kill recovered:3", FROM_SAVEPOINT=stand.savepoint()) == KILLED
+    assert "recover_and_commit" in stand.points(), "it is repeated, without effect"
+    assert stand.visible() == visible
+    assert stand.run() == 0, said(stand.folder, 1)
+    assert stand.visible() == RECORDS[stand.uid]  # of the others, what they committed comes again
+
+
+def test_c16_a_savepoint_that_is_restored_twice_is_forked_twice(stand: Stand) -> None:
+    assert stand.run("save staged@:1; kill saved:1", INTERVAL="none") == KILLED
+    for fork in range(2):
+        # The second one has to remove what the first has staged.
+        assert stand.run("kill pre_committed@:1", FROM_SAVEPOINT=stand.savepoint()) == KILLED
+        assert "resumed from 1\n" in (stand.folder / "stdout").read_text()
+        assert stand.staged(before_epoch=2 + fork) == [], "of the runs before"
+        assert stand.staged(), "its own, under its own epoch"
+    stand.finish()
+
+
+def test_c16_a_savepoint_that_was_passed_over_is_refused_by_the_target(stand: Stand) -> None:
+    assert stand.run("save staged@:1; kill saved:1", INTERVAL="none") == KILLED
+    assert stand.run("kill recovered:3") == KILLED  # anew: it removes what no checkpoint names
+    message = stand.fails(FROM_SAVEPOINT=stand.savepoint())
+    assert "DataLossError" in message or "lost" in message
+    assert [stand.visible(each) for each in SINKS] == [0, 0, 0]
+
+
 def test_c16_a_fork_of_the_job_s_folder_is_refused_by_the_target(
     stand: Stand, tmp_path: Path
 ) -> None:
     assert stand.run("kill row@:1") == KILLED
-    shutil.copytree(
-        stand.folder / "job", tmp_path / "fork", ignore=shutil.ignore_patterns("control.sock")
-    )
+    back_up(stand.folder / "job", tmp_path / "fork")
     stand.finish()
     shutil.rmtree(stand.folder / "job")
-    shutil.copytree(
-        tmp_path / "fork", stand.folder / "job", ignore=shutil.ignore_patterns("control.sock")
-    )
+    shutil.copytree(tmp_path / "fork", stand.folder / "job")
     message = stand.fails()
     assert "the job's own folder was removed" in message
     check_results(stand.folder)

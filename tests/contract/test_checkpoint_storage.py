@@ -270,8 +270,7 @@ def test_a_savepoint_that_was_put_among_the_checkpoints_is_none_that_retention_r
     storage = LocalCheckpointStorage(tmp_path, JOB)
     location = make(storage, described(7)).location
     savepoint = described(8, kind=CheckpointKind.SAVEPOINT)
-    with storage.begin(savepoint, folder=str(tmp_path / JOB)) as pending:
-        made = pending.complete({})
+    made = storage.begin(savepoint, folder=str(tmp_path / JOB)).complete({})
     assert locations(storage) == [location]
     assert storage.open(made.location).metadata == made.metadata
 

@@ -69,9 +69,9 @@ class TwoPhaseCommitSink(_AnySink, Generic[T, TXN]):
     1. ``open``. Then, of what the checkpoint that the run goes on from names,
        ``recover_and_commit`` each, in order. Then ``recover_and_abort``, in every run, also in one
        that goes on from nothing.
-    2. For each epoch with records ``begin_transaction``, then ``invoke_batch`` in any number. At
-       the barrier ``pre_commit``: the handle becomes part of the checkpoint. An epoch without
-       records has no transaction.
+    2. At the first record behind a barrier ``begin_transaction``, then ``invoke_batch`` in any
+       number. At the next barrier ``pre_commit``: the handle becomes part of the checkpoint.
+       Without records there is no transaction.
     3. When a checkpoint is complete, ``commit`` of all that was pre-committed by its barrier and
        not yet committed, oldest first. A checkpoint that fails leaves its transaction
        pre-committed: it is committed with the next one that completes, never aborted.

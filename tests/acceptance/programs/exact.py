@@ -1,7 +1,7 @@
 """A small job with the real sinks; things go wrong where ``FAULTS`` says: ``kill row:2``.
 
-Two sources, of which one ends early; calls in flight; a keyed aggregate; a folder of JSONL parts; a
-SQLite table that is appended to, and one that is upserted.
+Two sources, of which one ends early; calls in flight; a timer per group of records; a keyed
+aggregate; a folder of JSONL parts; a SQLite table that is appended to, and one that is upserted.
 
 A fault is what to do, where, which occurrence, and how often from there on: ``kill commit:2``,
 ``EIO commit/step@parts:1x3``, ``hold commit@parts:1``; several are parted by ``;``. Where is
@@ -11,6 +11,9 @@ A fault is what to do, where, which occurrence, and how often from there on: ``k
 - ``commit/step``: a step behind a point;
 - ``@parts``: in that sink's thread; or, of a point in another thread, while that sink has something
   that is pre-committed and has not appeared.
+
+``save`` and ``checkpoint`` ask for a savepoint and for a checkpoint, as the commands do; the folder
+of each savepoint is a line of ``saved``, and that it is complete is the point ``saved``.
 
 Each point that is reached is a line of ``points``, with the sink in whose thread it was.
 
@@ -30,7 +33,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -42,9 +45,14 @@ from millstream.connectors import jsonl, sqlite  # noqa: F401  # as above
 from millstream.control.durable_run import RunOptions, prepare_durable
 from millstream.core.settings import CheckpointSettings
 from millstream.engine import two_phase_driver
+from millstream.engine.checkpoint.journal import Made, Purpose
+from millstream.engine.checkpoint.requests import Request
+from millstream.runners.embedded import Execution
 from millstream.storage.metadata import migration  # noqa: F401  # as above
 
 KEYS, LONG, SHORT, BATCH = 4, 30, 10, 10
+GROUP = 5  # records that have a timer together; a batch has whole groups
+DELAY_MS = 3  # longer than a checkpoint takes, so that some have timers that are pending
 PATIENCE_S = 25
 SINKS = ("parts", "appended", "upserted")
 STEPS = ("open", "fsync", "rename", "unlink", "mkdir", "listdir")  # what a folder sink asks of os
@@ -71,11 +79,15 @@ class Faults:
 
     Attributes:
         commits: how many transactions of each sink have appeared in this run, by its uid.
+        execution: of the run, once there is one.
     """
 
     def __init__(self, text: str) -> None:
         self.commits: Counter[str] = Counter()
-        self._faults = dict(map(Fault.parse, filter(None, text.split(";"))))
+        self.execution: Execution | None = None
+        self._faults: dict[str, list[Fault]] = defaultdict(list)
+        for point, fault in map(Fault.parse, filter(None, text.split(";"))):
+            self._faults[point].append(fault)
         self._reached: Counter[str] = Counter()
         self._last: dict[str, str] = {}  # the last point of each sink
         self._pending: set[str] = set()  # sinks that have something pre-committed
@@ -112,12 +124,11 @@ class Faults:
 
     def _reach(self, point: str, uids: list[str]) -> list[str]:
         """Count a point, and return what to do there."""
-        todo = []
+        todo: list[str] = []
         for each in (point, *(f"{point}@{uid}" for uid in uids)):
             self._reached[each] = count = self._reached[each] + 1
-            fault = self._faults.get(each)
-            if fault and fault.begin <= count < fault.end:
-                todo.append(fault.do)
+            faults = self._faults.get(each, ())
+            todo += [fault.do for fault in faults if fault.begin <= count < fault.end]
         return todo
 
     def _do(self, do: str, uid: str, kind: type[Exception]) -> None:
@@ -127,6 +138,9 @@ class Faults:
             self._wait_until_quiet()  # a process that is stopped keeps its locks on databases
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.3)  # another thread may be the one that is told first
+        elif do in ("save", "checkpoint"):
+            assert self.execution is not None
+            self.execution.save(Request(Purpose(savepoint=do == "save"), self._on_made))
         elif do == "delay":
             time.sleep(0.5)
         elif do == "hold":
@@ -142,6 +156,14 @@ class Faults:
             code = sqlite3.SQLITE_BUSY if do == "EBUSY" else sqlite3.SQLITE_FULL
             error.sqlite_errorcode = code  # type: ignore[attr-defined]  # as SQLite's own have
             raise error
+
+    def _on_made(self, outcome: Made | Exception) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+        if "savepoints" in outcome.location:
+            with open("saved", "a") as file:
+                file.write(f"{outcome.location}\n")
+            self.reach("saved")
 
     def _wait_until_quiet(self) -> None:
         before = -1
@@ -192,7 +214,8 @@ class Numbers(ms.BatchSource[Record]):
     """Numbered records; behind each batch it waits until every sink has committed something.
 
     So a run has at least as many checkpoints, and commits of each sink, as the longer one has
-    batches. With ``PAUSE_S`` it waits for so long instead.
+    batches. With ``PAUSE_S`` it waits for so long instead. At the end it waits for all timers of
+    its records: the end of the input drops those that are not due.
     """
 
     def __init__(self, faults: Faults, begin: int, end: int) -> None:
@@ -206,18 +229,58 @@ class Numbers(ms.BatchSource[Record]):
         for start in range(begin if position is None else position, end, BATCH):
             before = self._faults.commits.copy()
             yield (
-                [{"k": f"k{n % KEYS}", "n": n} for n in range(start, start + BATCH)],
+                [
+                    {"k": f"k{n % KEYS}", "group": n // GROUP, "n": n}
+                    for n in range(start, start + BATCH)
+                ],
                 start + BATCH,
             )
             time.sleep(pause_s)
             while not pause_s and not self._cancelled and not self._all_have_committed(before):
                 time.sleep(0.001)
+        while not self._cancelled and not EMITTED.issuperset(range(begin // GROUP, end // GROUP)):
+            time.sleep(0.001)
 
     def cancel(self) -> None:
         self._cancelled = True
 
     def _all_have_committed(self, before: Counter[str]) -> bool:
         return all(self._faults.commits[uid] > before[uid] for uid in SINKS)
+
+
+EMITTED: set[int] = set()
+"""The groups whose sums have been emitted, as the state of this run has it."""
+
+
+class Summed(ms.KeyedProcessFunction[Record, Record]):
+    """Passes records on, and emits the sum of each group, from a timer, once all of it is there."""
+
+    numbers = ms.ListStateDescriptor(int)
+    emitted = ms.OperatorStateDescriptor(int)
+
+    def open(self, ctx: ms.ProcessContext[Record]) -> None:
+        EMITTED.update(self.emitted.get())
+
+    def process_element(self, value: Record, ctx: ms.ProcessContext[Record]) -> None:
+        if not self.numbers.get():
+            self._wait(ctx)
+        self.numbers.add(value["n"])
+        ctx.collect(value)
+
+    def on_timer(self, timestamp: int, ctx: ms.ProcessContext[Record]) -> None:
+        numbers = self.numbers.get()
+        if len(numbers) < GROUP:  # the others are in flight: so what it emits is always the same
+            self._wait(ctx)
+            return
+        group = numbers[0] // GROUP
+        ctx.collect({"group": group, "sum": sum(numbers)})
+        self.numbers.clear()
+        self.emitted.add(group)
+        EMITTED.add(group)
+
+    def _wait(self, ctx: ms.ProcessContext[Record]) -> None:
+        now_ms = ctx.timer_service.current_processing_time()
+        ctx.timer_service.register_processing_time_timer(now_ms + DELAY_MS)
 
 
 async def looked_up(record: Record) -> Record:
@@ -227,7 +290,6 @@ async def looked_up(record: Record) -> Record:
 
 
 def make_job(faults: Faults) -> ms.Job:
-    # Of a process function with timers, the place would be behind the key_by.
     interval = None if os.environ.get("INTERVAL") == "none" else "2ms"
     timeout = os.environ.get("TIMEOUT", "10m")
     settings = CheckpointSettings(interval=interval, timeout=timeout, retention=2)
@@ -235,7 +297,8 @@ def make_job(faults: Faults) -> ms.Job:
     long = job.source(Numbers(faults, 0, LONG), uid="long")
     short = job.source(Numbers(faults, 1000, 1000 + SHORT), uid="short")
     records = long.union(short).map_async(looked_up, capacity=7, uid="lookup")
-    records.sink(ms.jsonl.sink(folder="parts", roll_every=3), uid="parts")
+    summed = records.key_by("group").process(Summed(), uid="summed")
+    summed.sink(ms.jsonl.sink(folder="parts", roll_every=3), uid="parts")
     totals = records.key_by("k").aggregate(total=ms.sum("n"), count=ms.count(), uid="totals")
     totals.sink(ms.sqlite.sink("out.db", "appended"), uid="appended")
     totals.sink(ms.sqlite.sink("out.db", "upserted", key=["k"]), uid="upserted")
@@ -247,7 +310,10 @@ def run() -> None:
     note_steps(faults)
     two_phase_driver._FIRST_PAUSE_S, two_phase_driver._LONGEST_PAUSE_S = 0.001, 0.01
     fresh = False if os.environ.get("FRESH") else None
-    execution = prepare_durable(make_job(faults), RunOptions("job", fresh, faults=faults))
+    savepoint = os.environ.get("FROM_SAVEPOINT")
+    options = RunOptions("job", fresh, from_savepoint=savepoint, faults=faults)
+    execution = prepare_durable(make_job(faults), options)
+    faults.execution = execution._execution
     print("resumed from", execution.resumed_from, flush=True)
     result = execution.wait()
     print(result.report())

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from millstream.engine.checkpoint.journal import Purpose
+from millstream.engine.checkpoint.requests import CheckpointFailedError, Request
 from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from tests.unit.engine.checkpoint.stepped_run import SteppedRun
 from tests.unit.engine.timed import (
@@ -133,6 +135,26 @@ def test_timers_without_end_do_not_keep_checkpoints_from_completing(tmp_path: Pa
         run.run.sinks["out"].step()  # type: ignore[union-attr]
     assert "complete 3" in run.run.journal.said
     assert fired[0] > 1_000
+
+
+def test_a_task_that_is_held_fires_no_timer_until_it_is_released(tmp_path: Path) -> None:
+    run = TimedRun(Obeys(), tmp_path, checkpoints=ms.CheckpointSettings(timeout="100ms"))
+    run.give(("a", register(20)))
+    run.run.stuck.add("out")  # the savepoint of the stop waits for it; it asks for one more record
+    answers: list[Any] = []
+    run.run.coordinator.request(Request(Purpose(savepoint=True, stop=True), answers.append))
+    run.run.settle()
+    (task,) = run.run.assembly.tasks()
+    pending = run.run.states.timers("p", "processing-time timers")._table
+    run.pass_time(99)
+    assert task.held
+    assert [time_ms - START_MS for time_ms, _ in pending] == [20], "due, and not fired"
+    run.pass_time(1)
+    assert isinstance(answers[0], CheckpointFailedError)
+    assert not pending, "fired behind the release"
+    run.run.stuck.clear()
+    run.run.settle()
+    assert run.out == [("a", 20, 1)]
 
 
 def test_a_function_that_has_lost_its_on_timer_is_not_restored(tmp_path: Path) -> None:
