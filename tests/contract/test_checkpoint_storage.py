@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -273,6 +274,14 @@ def test_a_savepoint_that_was_put_among_the_checkpoints_is_none_that_retention_r
     made = storage.begin(savepoint, folder=str(tmp_path / JOB)).complete({})
     assert locations(storage) == [location]
     assert storage.open(made.location).metadata == made.metadata
+
+
+def test_a_folder_that_somebody_removes_is_made_again(tmp_path: Path) -> None:
+    storage = LocalCheckpointStorage(tmp_path / "root", JOB)
+    make(storage, described(7))
+    shutil.rmtree(tmp_path / "root")
+    assert locations(storage) == []
+    check_content(storage, make(storage, described(8)).location)
 
 
 def test_the_layout_is_as_documented(tmp_path: Path) -> None:

@@ -85,7 +85,12 @@ class LocalCheckpointStorage:
                 location = f"{parent}/{name}"
         with storage_errors(what, "write", parent):
             self._prepare(parent)
-            names = self._fs.names(parent)
+            try:
+                names = self._fs.names(parent)
+            except FileNotFoundError:  # somebody has removed it since
+                self._durable.discard(parent)
+                self._prepare(parent)
+                names = self._fs.names(parent)
             if name in names:
                 raise CheckpointStorageError(
                     f"{what}: there is a {parent}/{name} already; every checkpoint of a job has a "
