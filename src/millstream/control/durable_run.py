@@ -20,7 +20,12 @@ from millstream.control.job_folder import job_folder
 from millstream.control.job_socket import JobSocket
 from millstream.control.lease_keeper import LEASE_S, LeaseKeeper
 from millstream.control.planning import plan
-from millstream.control.restore_point import RestorePoint, find_savepoint, open_restore_point
+from millstream.control.restore_point import (
+    RestorePoint,
+    find_savepoint,
+    fork_reason,
+    open_restore_point,
+)
 from millstream.control.resuming import restored_from, to_resume
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import JobGraph
@@ -122,7 +127,7 @@ class DurableExecution:
         self._execution.start()
 
     def _begin(self) -> None:
-        self._record.move(JobStatus.RUNNING, "started")
+        self._record.move(JobStatus.RUNNING, f"begins {self.begins or 'anew'}")
         self._keeper.start(self._spawner)
         try:
             self._socket = JobSocket(self._folder, self._control.handle)
@@ -229,8 +234,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
         candidates = [savepoint] if savepoint else to_resume(store, known, options.resume)
         execution_id = f"job-{known.id}-run-{lease.epoch}"
-        how = str(candidates[0]) if candidates else "anew"
-        store.executions.create(known, execution_id, reason=f"begins {how}")
+        store.executions.create(known, execution_id, reason=_why(candidates, savepoint))
         options.faults.reach("created")
         record = ExecutionRecord(store, graph, execution_id, options.faults)
         record.move(JobStatus.SCHEDULED, "millstream run")
@@ -243,7 +247,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         journal.dry_restore = DryRestore(program, job.engine, clock)
         try:
             if candidates:
-                record.move(JobStatus.RESTORING, how)
+                record.move(JobStatus.RESTORING, f"{candidates[0]}, if it is whole")
                 options.faults.reach("restoring")
             record.begins, execution = _restored(
                 partial(EmbeddedRunner(clock).prepare, program, job.engine),
@@ -276,6 +280,13 @@ def _restored(
     if candidates:
         return restored_from(candidates, prepare_from, options.skip_damaged)
     return None, prepare(checkpointing)
+
+
+def _why(candidates: Sequence[RestorePoint], savepoint: RestorePoint | None) -> str:
+    """Return what is written down of an execution before it is known what it can go on from."""
+    if savepoint is not None:
+        return fork_reason(savepoint)
+    return "goes on from what is left" if candidates else "begins anew"
 
 
 def _definition(graph: JobGraph) -> JobDefinition:
