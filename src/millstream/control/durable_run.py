@@ -89,12 +89,9 @@ class RunOptions:
 class DurableExecution:
     """A job that is ready to run, under its lease. Call ``wait``, or ``close`` to give it back."""
 
-    def __init__(
-        self, execution: Execution, record: ExecutionRecord, keeper: LeaseKeeper, folder: Path
-    ) -> None:
+    def __init__(self, execution: Execution, record: ExecutionRecord, folder: Path) -> None:
         self._execution = execution
         self._record = record
-        self._keeper = keeper
         self._folder = folder
         self._control = JobControl(execution, JobFacts(record.job, record.id, self.begins))
         self._socket: JobSocket | None = None
@@ -128,7 +125,6 @@ class DurableExecution:
 
     def _begin(self) -> None:
         self._record.move(JobStatus.RUNNING, f"begins {self.begins or 'anew'}")
-        self._keeper.start(self._spawner)
         try:
             self._socket = JobSocket(self._folder, self._control.handle)
         except OSError as error:
@@ -173,7 +169,6 @@ class DurableExecution:
                 if self._socket is not None:
                     last.callback(self._socket.hang_up)  # when the folder is free
                 last.callback(self._record.close)
-                last.callback(self._keeper.stop)
                 if self._socket is not None:
                     last.callback(self._socket.close, self._last_words)
 
@@ -210,6 +205,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
     Raises:
         ConfigError: it cannot run, or another process runs it; nothing was started.
         CheckpointDamagedError: what it would go on from is not what was written.
+        LeaseLostError: somebody has taken the job while it was prepared.
     """
     refuse_while_loading()
     graph = plan(job)
@@ -224,8 +220,12 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         savepoint = None
         if options.from_savepoint is not None:
             savepoint = find_savepoint(store, job.name, str(options.from_savepoint))
+        since_ns = clock.monotonic_ns()
         lease = _acquire(store, known, lock, clock, savepoint.epoch if savepoint else 0)
         stack.callback(store.leases.release, lease)
+        keeper = LeaseKeeper(store.leases, lease, clock, since_ns)
+        stack.callback(keeper.stop)
+        keeper.start(ThreadSpawner())
         options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
@@ -257,12 +257,12 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
                 options,
             )
             options.faults.reach("prepared")
+            keeper.end_when_lost(execution.fail)
         except BaseException as error:
             record.fail(said(error))
             raise
-        keeper = LeaseKeeper(store.leases, lease, clock, execution.fail)
         record.stack = stack.pop_all()
-    return DurableExecution(execution, record, keeper, paths.folder.absolute())
+    return DurableExecution(execution, record, paths.folder.absolute())
 
 
 def _restored(
