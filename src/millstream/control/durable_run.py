@@ -20,7 +20,12 @@ from millstream.control.job_folder import job_folder
 from millstream.control.job_socket import JobSocket
 from millstream.control.lease_keeper import LEASE_S, LeaseKeeper
 from millstream.control.planning import plan
-from millstream.control.restore_point import RestorePoint, find_savepoint, open_restore_point
+from millstream.control.restore_point import (
+    RestorePoint,
+    find_savepoint,
+    fork_reason,
+    open_restore_point,
+)
 from millstream.control.resuming import restored_from, to_resume
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import JobGraph
@@ -84,12 +89,9 @@ class RunOptions:
 class DurableExecution:
     """A job that is ready to run, under its lease. Call ``wait``, or ``close`` to give it back."""
 
-    def __init__(
-        self, execution: Execution, record: ExecutionRecord, keeper: LeaseKeeper, folder: Path
-    ) -> None:
+    def __init__(self, execution: Execution, record: ExecutionRecord, folder: Path) -> None:
         self._execution = execution
         self._record = record
-        self._keeper = keeper
         self._folder = folder
         self._control = JobControl(execution, JobFacts(record.job, record.id, self.begins))
         self._socket: JobSocket | None = None
@@ -122,8 +124,7 @@ class DurableExecution:
         self._execution.start()
 
     def _begin(self) -> None:
-        self._record.move(JobStatus.RUNNING, "started")
-        self._keeper.start(self._spawner)
+        self._record.move(JobStatus.RUNNING, f"begins {self.begins or 'anew'}")
         try:
             self._socket = JobSocket(self._folder, self._control.handle)
         except OSError as error:
@@ -168,7 +169,6 @@ class DurableExecution:
                 if self._socket is not None:
                     last.callback(self._socket.hang_up)  # when the folder is free
                 last.callback(self._record.close)
-                last.callback(self._keeper.stop)
                 if self._socket is not None:
                     last.callback(self._socket.close, self._last_words)
 
@@ -205,6 +205,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
     Raises:
         ConfigError: it cannot run, or another process runs it; nothing was started.
         CheckpointDamagedError: what it would go on from is not what was written.
+        LeaseLostError: somebody has taken the job while it was prepared.
     """
     refuse_while_loading()
     graph = plan(job)
@@ -219,8 +220,12 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         savepoint = None
         if options.from_savepoint is not None:
             savepoint = find_savepoint(store, job.name, str(options.from_savepoint))
+        since_ns = clock.monotonic_ns()
         lease = _acquire(store, known, lock, clock, savepoint.epoch if savepoint else 0)
         stack.callback(store.leases.release, lease)
+        keeper = LeaseKeeper(store.leases, lease, clock, since_ns)
+        stack.callback(keeper.stop)
+        keeper.start(ThreadSpawner())
         options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
@@ -229,8 +234,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         storage.remove_orphans(below=lease.last_checkpoint_id + 1)
         candidates = [savepoint] if savepoint else to_resume(store, known, options.resume)
         execution_id = f"job-{known.id}-run-{lease.epoch}"
-        how = str(candidates[0]) if candidates else "anew"
-        store.executions.create(known, execution_id, reason=f"begins {how}")
+        store.executions.create(known, execution_id, reason=_why(candidates, savepoint))
         options.faults.reach("created")
         record = ExecutionRecord(store, graph, execution_id, options.faults)
         record.move(JobStatus.SCHEDULED, "millstream run")
@@ -243,7 +247,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         journal.dry_restore = DryRestore(program, job.engine, clock)
         try:
             if candidates:
-                record.move(JobStatus.RESTORING, how)
+                record.move(JobStatus.RESTORING, f"{candidates[0]}, if it is whole")
                 options.faults.reach("restoring")
             record.begins, execution = _restored(
                 partial(EmbeddedRunner(clock).prepare, program, job.engine),
@@ -253,12 +257,12 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
                 options,
             )
             options.faults.reach("prepared")
+            keeper.end_when_lost(execution.fail)
         except BaseException as error:
             record.fail(said(error))
             raise
-        keeper = LeaseKeeper(store.leases, lease, clock, execution.fail)
         record.stack = stack.pop_all()
-    return DurableExecution(execution, record, keeper, paths.folder.absolute())
+    return DurableExecution(execution, record, paths.folder.absolute())
 
 
 def _restored(
@@ -276,6 +280,13 @@ def _restored(
     if candidates:
         return restored_from(candidates, prepare_from, options.skip_damaged)
     return None, prepare(checkpointing)
+
+
+def _why(candidates: Sequence[RestorePoint], savepoint: RestorePoint | None) -> str:
+    """Return what is written down of an execution before it is known what it can go on from."""
+    if savepoint is not None:
+        return fork_reason(savepoint)
+    return "goes on from what is left" if candidates else "begins anew"
 
 
 def _definition(graph: JobGraph) -> JobDefinition:

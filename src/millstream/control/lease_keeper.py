@@ -18,11 +18,14 @@ LEASE_S = 30.0  # a run that cannot renew it for so long is not to commit any mo
 class LeaseKeeper:
     """Renews a lease on a thread of its own, three times in its life.
 
+    It begins when the lease is acquired: what comes before the run, such as restoring its state,
+    may take longer than the lease lasts.
+
     Args:
         leases: where it is.
-        lease: what was acquired a moment ago.
+        lease: what was acquired.
         clock: what its life is counted by.
-        on_lost: told, on this thread, why the run must end.
+        since_ns: by that clock, before the lease was asked for.
     """
 
     def __init__(
@@ -30,19 +33,32 @@ class LeaseKeeper:
         leases: Leases,
         lease: Lease,
         clock: Clock,
-        on_lost: Callable[[BaseException], None],
+        since_ns: int,
     ) -> None:
         self._leases = leases
         self._lease = lease
         self._clock = clock
-        self._on_lost = on_lost
         self._stop = threading.Event()
-        self._renewed_ns = clock.monotonic_ns()
+        self._renewed_ns = since_ns
+        self._lock = threading.Lock()
+        self._loss: LeaseLostError | None = None
+        self._on_lost: Callable[[LeaseLostError], None] | None = None
         self._thread: Joinable | None = None
 
     def start(self, spawner: Spawner) -> None:
         """Begin."""
         self._thread = spawner.spawn("millstream-lease", self._run)
+
+    def end_when_lost(self, on_lost: Callable[[LeaseLostError], None]) -> None:
+        """Tell, on the keeper's thread, why the run must end, once the lease is lost.
+
+        Raises:
+            LeaseLostError: it is lost already, so the run must not begin.
+        """
+        with self._lock:
+            self._on_lost = on_lost
+            if self._loss is not None:
+                raise self._loss
 
     def stop(self) -> None:
         """End, and wait for it: the lease may be released then."""
@@ -56,20 +72,30 @@ class LeaseKeeper:
             try:
                 self._leases.renew(self._lease, duration_s=LEASE_S)
             except MetadataUnavailableError as error:
-                if asked_ns - self._renewed_ns > LEASE_S * 1e9:
-                    self._lose(error)
+                if self._clock.monotonic_ns() - self._renewed_ns > LEASE_S * 1e9:
+                    self._lose(self._lost(f"could not be renewed for {LEASE_S:g} s", error))
                     return
                 warning("lease.not_renewed", owner=self._lease.owner, error=said(error))
             except LeaseLostError as error:
-                self._on_lost(error)
+                self._lose(error)
+                return
+            except Exception as error:  # noqa: BLE001  # whatever it is, nobody renews it any more
+                self._lose(self._lost("cannot be renewed", error))
                 return
             else:
                 self._renewed_ns = asked_ns
 
-    def _lose(self, error: BaseException) -> None:
+    def _lost(self, how: str, error: Exception) -> LeaseLostError:
         lost = LeaseLostError(
-            f"the lease of {self._lease.owner} could not be renewed for {LEASE_S:g} s, so another "
-            f"run may have the job: {said(error)}; resume when the metadata store is back"
+            f"the lease of {self._lease.owner} {how}, so another run may have the job: "
+            f"{said(error)}; resume when the metadata store is back"
         )
         lost.__cause__ = error
-        self._on_lost(lost)
+        return lost
+
+    def _lose(self, loss: LeaseLostError) -> None:
+        with self._lock:
+            self._loss = loss
+            on_lost = self._on_lost
+        if on_lost is not None:
+            on_lost(loss)

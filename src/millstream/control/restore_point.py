@@ -18,7 +18,7 @@ from millstream.storage.metadata.records import CheckpointRecord, CheckpointStat
 from millstream.storage.metadata.store import MetadataStore
 
 _ID = re.compile(r"(?:sp-)?([0-9]+)")
-_BEGINS = re.compile(r"begins from savepoint ([0-9]+) in (.+)", re.DOTALL)
+_FORKED = re.compile(r"forked from savepoint ([0-9]+) in (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,19 @@ def restore_point_of(row: CheckpointRecord) -> RestorePoint:
     return RestorePoint(row.checkpoint_id, path, row.epoch)
 
 
+def fork_reason(point: RestorePoint) -> str:
+    """Return what is written down of an execution that a user has begin from a savepoint."""
+    return f"forked {point}"
+
+
 def forked_from(reason: str) -> RestorePoint | None:
-    """Return the savepoint that an execution began from, by the reason it was created for."""
-    begun = _BEGINS.fullmatch(reason)
-    return RestorePoint(int(begun[1]), begun[2], 0) if begun else None
+    """Return the savepoint that a user had an execution begin from; see ``fork_reason``.
+
+    None for one that went on from a stop's savepoint by itself: that is among what the execution
+    before it has left, and older checkpoints still count.
+    """
+    forked = _FORKED.fullmatch(reason)
+    return RestorePoint(int(forked[1]), forked[2], 0) if forked else None
 
 
 def open_restore_point(

@@ -31,31 +31,25 @@ def to_resume(store: MetadataStore, job: JobRecord, resume: bool | None) -> Sequ
     """
     if resume is False:
         return ()
-    moves = {
-        each.execution_id: store.executions.history(each.execution_id)
-        for each in store.executions.of_job(job.id, limit=1000)
-    }
-    # One that never ran has changed nothing, whatever it was to begin from.
-    ran = [
-        each
-        for each in store.executions.of_job(job.id, limit=1000)
-        if _was(JobStatus.RUNNING, moves[each.execution_id])
-    ]
-    if ran and ran[0].status is JobStatus.COMPLETED:
-        if resume:
-            raise ConfigError(
-                f"job {job.definition.name!r}: its last execution ended COMPLETED, so there is "
-                "nothing to resume; run it without --resume to begin anew"
-            )
-        return ()
     rows = [
         row
         for row in store.checkpoints.of_job(job.id, status=CheckpointStatus.SUCCESS)
         if row.stop or not row.savepoint  # other savepoints are the user's alone
     ]
     found: list[RestorePoint] = []
-    for execution in ran:
-        own = moves[execution.execution_id]
+    newest = True
+    for execution in store.executions.of_job(job.id, limit=1000):
+        own = store.executions.history(execution.execution_id)
+        if not _was(JobStatus.RUNNING, own):
+            continue  # it has changed nothing, whatever it was to begin from
+        if newest and execution.status is JobStatus.COMPLETED:
+            if resume:
+                raise ConfigError(
+                    f"job {job.definition.name!r}: its last execution ended COMPLETED, so there is "
+                    "nothing to resume; run it without --resume to begin anew"
+                )
+            return ()
+        newest = False
         found += [
             restore_point_of(row) for row in rows if row.execution_id == execution.execution_id
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 import pytest
 
 import millstream as ms
+from millstream.control import lease_keeper
 from millstream.control.durable_run import RunOptions, prepare_durable
 from millstream.core.errors import ConfigError, FatalError, MillstreamError
 from millstream.core.job_status import JobStatus
 from millstream.storage.checkpoints.base import CheckpointDamagedError
 from millstream.storage.metadata.errors import LeaseLostError
-from millstream.storage.metadata.records import CheckpointStatus
+from millstream.storage.metadata.leases import Leases
+from millstream.storage.metadata.records import CheckpointStatus, Lease
 from millstream.storage.metadata.store import open_metadata
+from tests.support.stepping import wait_until
 
 Batches = Iterator[tuple[Sequence[Any], Any]]
 
@@ -322,3 +326,61 @@ def test_what_is_written_of_a_run_without_checkpoints_is_the_final_one(tmp_path:
     job.source(giving(range(3)), uid="in").sink(print, uid="out")
     result = ms.run(job, folder=tmp_path)
     assert str(result.checkpoints) == "checkpoints: 1 completed, 0 failed"
+
+
+def keepers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "millstream-lease"]
+
+
+class Slow:
+    """Fault points of a run that hangs at one of them until a moment has come."""
+
+    def __init__(self, point: str, until: Callable[[], bool]) -> None:
+        self.point, self.until = point, until
+
+    def reach(self, point: str) -> None:
+        if point == self.point:
+            wait_until(self.until, f"what {point} waits for")
+
+
+def test_the_lease_is_renewed_while_state_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(counts(dying(tmp_path, range(8)), []), tmp_path)
+    monkeypatch.setattr(lease_keeper, "LEASE_S", 0.03)
+    renewals: list[Lease] = []
+    renew = Leases.renew
+
+    def counted(self: Leases, lease: Lease, *, duration_s: float) -> Lease:
+        renewals.append(lease)
+        return renew(self, lease, duration_s=30)
+
+    monkeypatch.setattr(Leases, "renew", counted)
+    faults = Slow("restoring", lambda: len(renewals) > 2)
+    prepare_durable(counts(giving(range(10)), []), RunOptions(tmp_path, faults=faults)).close()
+
+
+def test_a_lease_that_was_lost_while_state_was_restored_ends_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(counts(dying(tmp_path, range(8)), []), tmp_path)
+    monkeypatch.setattr(lease_keeper, "LEASE_S", 0.03)
+    asked: list[Lease] = []
+
+    def lost(self: Leases, lease: Lease, *, duration_s: float) -> Lease:
+        asked.append(lease)
+        raise LeaseLostError("somebody has it")
+
+    monkeypatch.setattr(Leases, "renew", lost)
+    faults = Slow("restoring", lambda: bool(asked) and not keepers())
+    with pytest.raises(LeaseLostError, match="somebody has it"):
+        prepare_durable(counts(giving(range(10)), []), RunOptions(tmp_path, faults=faults))
+    assert status_of(tmp_path)[0] is JobStatus.FAILED
+
+
+def test_a_run_that_cannot_be_restored_renews_its_lease_no_more(tmp_path: Path) -> None:
+    die(counts(dying(tmp_path, range(8)), []), tmp_path)
+    job = counts(giving(range(10)), [], n=ms.count(), total=ms.sum(ms.it))
+    with pytest.raises(ConfigError, match="has another type"):
+        ms.run(job, folder=tmp_path)
+    assert not keepers()

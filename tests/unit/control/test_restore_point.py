@@ -11,8 +11,9 @@ import pytest
 import millstream as ms
 from millstream.control.checkpoint_views import list_savepoints
 from millstream.control.durable_run import RunOptions, prepare_durable
-from millstream.control.restore_point import RestorePoint, forked_from
+from millstream.control.restore_point import RestorePoint, fork_reason, forked_from
 from millstream.core.errors import ConfigError, SinkError
+from millstream.core.job_status import JobStatus
 from millstream.storage.checkpoints.base import CheckpointDamagedError
 from millstream.storage.metadata.store import open_metadata
 from tests.unit.control.running import ENDLESS, Running, generator, make_job, totals, written
@@ -72,6 +73,49 @@ def test_by_default_a_run_goes_on_from_the_savepoint_of_a_stop(tmp_path: Path) -
     end = len(written(saved.out)) + MORE
     assert saved.run(end) == 3
     assert written(saved.out) == dict.fromkeys(range(end), 1)
+
+
+def test_what_a_damaged_stop_savepoint_was_skipped_for_is_there_the_next_time_as_well(
+    tmp_path: Path,
+) -> None:
+    saved = Saved(tmp_path, savepoint=True)
+    damage(saved.folder)
+    job = make_job(saved.out, generator(ENDLESS))
+    begun = []
+    for _ in range(2):
+        with Running(job, saved.folder, skip_damaged=True) as running:
+            begun.append(running.execution.begins)
+            running.ask("stop")
+    assert begun == ["from checkpoint 2"] * 2
+    with pytest.raises(CheckpointDamagedError, match="sp-3 cannot be used"):
+        saved.run(ENDLESS)  # a user who does not say it again is not given an older one
+
+
+def test_a_run_that_went_on_from_a_stop_savepoint_leaves_it_and_what_was_before(
+    tmp_path: Path,
+) -> None:
+    saved = Saved(tmp_path, savepoint=True)
+    job = make_job(saved.out, generator(ENDLESS))
+    with Running(job, saved.folder) as running:
+        assert running.execution.resumed_from == 3
+        running.ask("stop")
+    damage(saved.folder)
+    end = len(written(saved.out)) + MORE
+    assert saved.run(end, skip_damaged=True) == 2
+    assert set(written(saved.out)) == set(range(end))
+
+
+def test_the_history_says_what_an_execution_did_go_on_from(tmp_path: Path) -> None:
+    saved = Saved(tmp_path, savepoint=True)
+    damage(saved.folder)
+    saved.run(len(written(saved.out)) + MORE, skip_damaged=True)
+    with open_metadata(saved.folder / "metadata.db") as store:
+        job = store.jobs.get("job")
+        assert job is not None
+        [newest, *_] = store.executions.of_job(job.id)
+        moves = store.executions.history(newest.execution_id)
+    [running] = [each.reason for each in moves if each.to_status is JobStatus.RUNNING]
+    assert running == "begins from checkpoint 2"
 
 
 def test_where_the_savepoint_of_a_stop_is_gone_nothing_older_is_taken(tmp_path: Path) -> None:
@@ -237,10 +281,10 @@ def test_what_a_savepoint_names_and_a_later_run_has_removed_is_a_loss_that_is_to
 
 def test_the_words_of_an_execution_name_its_savepoint() -> None:
     point = RestorePoint(7, "/a folder, with\na line/sp-7", 3)
-    again = forked_from(f"begins {point}")
+    again = forked_from(fork_reason(point))
     assert again == RestorePoint(7, point.path, 0)
     assert forked_from("begins anew") is None
-    assert forked_from(f"begins {RestorePoint(7, None, 3)}") is None
+    assert forked_from(f"begins {point}") is None
 
 
 def test_damage_is_what_it_says(saved: Saved) -> None:
