@@ -28,6 +28,7 @@ from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.drain import Drain, Driver, named
 from millstream.engine.event_loop import EventLoop
 from millstream.engine.gc_policy import uncollected
+from millstream.engine.run_phase import RunPhase, moved
 from millstream.engine.sink_driver import AsyncSinkDriver, Flushed, SinkDriver
 from millstream.engine.source_driver import AsyncDriver
 from millstream.engine.two_phase_driver import TwoPhaseDriver
@@ -103,10 +104,7 @@ class JobRun:
         self._noted: BaseException | None = None  # the same, before the engine thread hears of it
         self._cancelled = False
         self._told_to_end = False  # early: by a cancel or a failure
-        self._ending = False  # every part has been told so
-        self._finishing = False  # all adds up: there may be a final checkpoint to be made
-        self._publishing = False  # the results are appearing; a cancel comes too late
-        self._leaving = False  # a savepoint is complete that the run ends with
+        self._phase = RunPhase.RUNNING
 
     # -- from any thread ------------------------------------------------------------------------
 
@@ -158,12 +156,13 @@ class JobRun:
 
     def abandon(self) -> None:
         """End what does not end because it waits for a part that is stuck."""
-        if not self._ending:
+        if self._phase is not RunPhase.ENDING:
             stuck = StuckError(f"job {self.graph.job!r} did not end within its grace")
             self.dispatcher.post(self._fail, stuck)
         self.dispatcher.post(lambda _: self.dispatcher.stop())
-        if not self._ending:  # the engine thread is stuck, and has not told the others
-            # On a thread: a source's cancel() is the user's code, and may block as well.
+        if self._phase is not RunPhase.ENDING:
+            # The engine thread is stuck, and has not told the others. On a thread: a source's
+            # cancel() is the user's code, and may block as well.
             self._spawn("end", "end", self._end_drivers)
 
     def fail(self, error: BaseException) -> None:
@@ -259,7 +258,7 @@ class JobRun:
 
     def _begin(self) -> None:
         """Let the sources begin, once no sink has anything left to do for an earlier run."""
-        if self._unopened or self._ending:
+        if self._unopened or self._phase is RunPhase.ENDING:
             return
         for source in self.assembly.source_drivers():
             if source.uid not in self.assembly.finished_sources and not self.drain.begun:
@@ -340,7 +339,7 @@ class JobRun:
 
     def _finish_if_ended(self) -> None:
         """Let the results appear, if nothing can fail any more but that, and everything adds up."""
-        if self._unflushed or self._ending or self._finishing or self._leaving:
+        if self._unflushed or self._phase is not RunPhase.RUNNING:
             return
         if not self._alive.isdisjoint(self.assembly.source_drivers()):
             self._begin_grace()  # only a source's close() is left
@@ -350,7 +349,7 @@ class JobRun:
         if violations:
             self._fail(InconsistentError("INCONSISTENT: " + "; ".join(violations)))
             return
-        self._finishing = True
+        self._phase = moved(self._phase, RunPhase.FINISHING)
         if self.coordinator is None:
             self._publish()
         else:
@@ -358,7 +357,7 @@ class JobRun:
 
     def _publish(self) -> None:
         """Let the results appear: they add up, and a checkpoint has what they come from."""
-        self._publishing = True
+        self._phase = moved(self._phase, RunPhase.PUBLISHING)
         self._faults.reach("publish")
         for sink in self.assembly.sink_drivers():
             sink.finish()
@@ -367,11 +366,11 @@ class JobRun:
         self._alive.discard(driver)
         if self.drain.begun:
             self._end_drained()
-        if self._leaving:  # first: what ends with its savepoint has not completed
+        if self._phase is RunPhase.LEAVING:  # first: what ends with a savepoint has not completed
             self._end_if_left()
         if not self._alive:
             self.dispatcher.stop()
-        elif not self._leaving:
+        else:
             self._finish_if_ended()
 
     def _on_loop_ended(self, _: object) -> None:
@@ -401,12 +400,12 @@ class JobRun:
         self._end_drained()
 
     def _end_drained(self) -> None:
-        if self.drain.end(self._alive) and not self._ending:
+        if self.drain.end(self._alive) and self._phase is not RunPhase.ENDING:
             self.ending_since_ns = 0  # what is left may take as long as at any end of the input
 
     def _leave(self) -> None:
         """End the run with its savepoint, once every sink has committed what that names."""
-        self._leaving = True
+        self._phase = moved(self._phase, RunPhase.LEAVING)
         for sink in self.assembly.sink_drivers():
             if isinstance(sink, SinkDriver):
                 sink.leave()
@@ -437,9 +436,9 @@ class JobRun:
         self.dispatcher.post(self._fail, error)
 
     def _on_cancel(self, _: object) -> None:
-        if self._publishing:
+        if self._phase is RunPhase.PUBLISHING:
             self._begin_grace()
-        elif not self._ending:
+        elif self._phase is not RunPhase.ENDING:
             self._cancelled = True
             self._end()
 
@@ -456,9 +455,9 @@ class JobRun:
 
     def _end(self) -> None:
         """End every part, the sinks without finishing; each says when it has ended."""
-        if self._ending:
+        if self._phase is RunPhase.ENDING:
             return
-        self._ending = True
+        self._phase = moved(self._phase, RunPhase.ENDING)
         self._note_ending()
         if self.coordinator is not None:
             self.coordinator.stop()

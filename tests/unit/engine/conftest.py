@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from millstream.engine import supervisor
 
@@ -13,3 +14,9 @@ def _brisk_supervisor() -> Iterator[None]:
         patch.setattr(supervisor, "TICK_S", 0.05)
         patch.setattr(supervisor, "LET_GO_NS", 300_000_000)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_log() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()  # capture_logs() leaves it configured: events would go to stdout
