@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from millstream.control.job_folder import job_folder
-from millstream.core.errors import ConfigError
+from millstream.core.errors import ConfigError, MillstreamError
+from millstream.core.wording import said
 from millstream.runtime.snapshot.state_file import StateFileReader
-from millstream.storage.checkpoints.base import CheckpointNotFoundError, CompletedCheckpoint
+from millstream.storage.checkpoints.base import CheckpointDamagedError, CheckpointNotFoundError
 from millstream.storage.checkpoints.names import safe_name
 from millstream.storage.checkpoints.stored import FolderCheckpoint, open_checkpoint
-from millstream.storage.metadata.records import CheckpointStatus
+from millstream.storage.metadata.records import CheckpointRecord, CheckpointStatus
 from millstream.storage.metadata.store import open_metadata
 
 
 class CheckpointView:
-    """The checkpoints in a job's folder, read only; the job may be running.
+    """The checkpoints of a job that it could go on from, read only; the job may be running.
+
+    They are those that the job's metadata has as complete, wherever the job keeps their files.
 
     Args:
         job: the job's name.
@@ -28,24 +31,27 @@ class CheckpointView:
 
     def __init__(self, job: str, folder: str | Path | None = None) -> None:
         self._job = job
-        self._root = job_folder(job, folder) / "checkpoints" / safe_name(job)
-        if not self._root.is_dir():
+        self._folder = job_folder(job, folder)
+        if not self._rows():
             raise ConfigError(
-                f"no checkpoints of job {job!r} in {self._root}; go to where it was run, or say "
+                f"no checkpoints of job {job!r} in {self._folder}; go to where it was run, or say "
                 "where its folder is (--folder)"
             )
 
     def overview(self) -> Iterator[str]:
-        """Yield a line for each checkpoint, newest first."""
-        for each in self._checkpoints():
-            metadata = each.metadata
+        """Yield a line for each checkpoint, newest first; of one that cannot be read, why."""
+        for name, stored in self._checkpoints():
+            if isinstance(stored, MillstreamError):
+                yield f"{name}  cannot be used: {said(stored)}"
+                continue
+            metadata = stored.metadata
             size = sum(file.size_bytes for file in metadata.files.values())
             places = ", ".join(
                 f"{uid}: {position}"
                 for splits in metadata.positions.values()
                 for uid, position in splits.items()
             )
-            yield f"{each.location}  {metadata.kind}  {size:,} bytes  {places}"
+            yield f"{name}  {metadata.kind}  {size:,} bytes  {places}"
 
     def show(self, location: str) -> Iterator[str]:
         """Yield what there is to say of one checkpoint, and of each file in it."""
@@ -69,33 +75,72 @@ class CheckpointView:
         Raises:
             CheckpointDamagedError: for the first that is not.
         """
-        locations = [location] if location else [each.location for each in self._checkpoints()]
-        for each in locations:
-            stored = self.open(each)
-            for name in stored.metadata.files:
-                with stored.open_file(name) as file:
-                    StateFileReader(file, name).verify()
-            yield f"{each}: {len(stored.metadata.files)} files are whole"
+        if location is not None:
+            yield _verified(location, self.open(location))
+            return
+        for name, stored in self._checkpoints():
+            if isinstance(stored, MillstreamError):
+                raise stored
+            yield _verified(name, stored)
 
     def open(self, location: str) -> FolderCheckpoint:
-        """Return one of them.
+        """Return one of them, or a savepoint by its folder.
 
         Raises:
             ConfigError: there is no such checkpoint.
             CheckpointDamagedError: its metadata is not what was written.
         """
+        rows = self._rows()
+        path = location if Path(location).is_absolute() else rows.get(location)
         try:
-            return open_checkpoint(self._root / location)
+            if path is not None:
+                return open_checkpoint(path)
         except CheckpointNotFoundError:
-            there = ", ".join(sorted(each.name for each in self._root.glob("chk-*"))) or "none"
-            raise ConfigError(
-                f"job {self._job!r} has no checkpoint {location!r}; there are: {there}"
-            ) from None
+            pass
+        raise ConfigError(
+            f"job {self._job!r} has no checkpoint {location!r}; there are: "
+            f"{', '.join(rows) or 'none'}"
+        )
 
-    def _checkpoints(self) -> list[CompletedCheckpoint]:
-        names = [each.name for each in self._root.glob("chk-*")]
-        names.sort(key=lambda name: int(name.partition("-")[2]), reverse=True)
-        return [CompletedCheckpoint(name, self.open(name).metadata) for name in names]
+    def _checkpoints(self) -> Iterator[tuple[str, FolderCheckpoint | MillstreamError]]:
+        for name, path in self._rows().items():
+            try:
+                yield name, open_checkpoint(path)
+            except CheckpointNotFoundError as error:
+                if name in self._rows():  # else it was too old, and was removed a moment ago
+                    yield name, error
+            except CheckpointDamagedError as error:
+                yield name, error
+
+    def _rows(self) -> dict[str, Path]:
+        """Return the folder of each complete checkpoint by its name, newest first."""
+        own = self._folder / "checkpoints" / safe_name(self._job)
+        found = {}
+        for row in _complete_rows(self._folder, self._job) or ():
+            if not row.savepoint and row.storage_path is not None:
+                name = f"chk-{row.checkpoint_id}"
+                here = own / name  # it may have been moved with the job's folder
+                found[name] = here if here.is_dir() else Path(row.storage_path)
+        return found
+
+
+def _verified(name: str, stored: FolderCheckpoint) -> str:
+    for each in stored.metadata.files:
+        with stored.open_file(each) as file:
+            StateFileReader(file, each).verify()
+    return f"{name}: {len(stored.metadata.files)} files are whole"
+
+
+def _complete_rows(folder: Path, job: str) -> list[CheckpointRecord] | None:
+    """Return what the metadata in a folder has of a job, newest first; None: it has no such job."""
+    database = folder / "metadata.db"
+    if not database.is_file():
+        return None
+    with open_metadata(database) as store:
+        known = store.jobs.get(job)
+        if known is None:
+            return None
+        return store.checkpoints.of_job(known.id, status=CheckpointStatus.SUCCESS)
 
 
 def list_savepoints(job: str, folder: str | Path | None = None) -> Iterator[str]:
@@ -104,17 +149,15 @@ def list_savepoints(job: str, folder: str | Path | None = None) -> Iterator[str]
     Raises:
         ConfigError: the job has no folder there.
     """
-    database = job_folder(job, folder) / "metadata.db"
-    if not database.is_file():
+    own = job_folder(job, folder)
+    rows = _complete_rows(own, job)
+    if rows is None:
+        if (own / "metadata.db").is_file():
+            raise ConfigError(f"the folder {own} is not that of job {job!r}")
         raise ConfigError(
-            f"no job {job!r} in {database.parent}; go to where it was run, or say where its folder "
-            "is (--folder)"
+            f"no job {job!r} in {own}; go to where it was run, or say where its folder is "
+            "(--folder)"
         )
-    with open_metadata(database) as store:
-        known = store.jobs.get(job)
-        if known is None:
-            raise ConfigError(f"the folder {database.parent} is not that of job {job!r}")
-        rows = store.checkpoints.of_job(known.id, status=CheckpointStatus.SUCCESS)
     for row in rows:
         if row.savepoint and row.storage_path is not None:
             stop = "  (the job stopped with it)" if row.stop else ""

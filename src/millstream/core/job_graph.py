@@ -179,6 +179,17 @@ class JobGraph:
         for vertex in self.vertices:
             yield from vertex.operators
 
+    def before(self, operator_id: str) -> set[str]:
+        """Return the operators whose records come to an operator, sources included."""
+        inputs = self._inputs()
+        found: set[str] = set()
+        ahead = [operator_id]
+        while ahead:
+            sources = {edge.source_operator for edge in inputs[ahead.pop()]} - found
+            found |= sources
+            ahead.extend(sources)
+        return found
+
     @property
     def fingerprint(self) -> str:
         """Return a digest of the structure: what whoever imports the job again must find.

@@ -165,6 +165,17 @@ class Chain:
         )
 
     @property
+    def emits_at_end(self) -> frozenset[str]:
+        """Return the operators that hold something for the end of their input."""
+        found: set[str] = set()
+        for segment in self.segments:
+            found.update(operator for operator, _ in segment.drains)
+            timed = segment.timed()
+            if timed is not None:
+                found.add(timed[0])
+        return frozenset(found)
+
+    @property
     def segments(self) -> Iterator[Segment]:
         """Yield the generated loops."""
         return (step for step in self._steps if isinstance(step, Segment))

@@ -58,7 +58,10 @@ def equip(assembly: Assembly, checkpointing: Checkpointing, states: StateBackend
 
 
 def check_restore(assembly: Assembly, stored: StoredCheckpoint, states: StateBackend) -> None:
-    """Restore parts that will never run from a checkpoint; none of the user's code is called.
+    """Restore parts that will never run from a checkpoint.
+
+    Of the user's code, migration functions are called and, of a source that is an iterator,
+    ``validate_position``; nothing is opened, and a ``Source`` is not told its state.
 
     Raises:
         ConfigError, CheckpointDamagedError: it cannot be restored; see ``equip``.
@@ -187,10 +190,23 @@ class _Restore:
         in_flight = dict(self._parts[IN_FLIGHT])
         for task in self._assembly.tasks():
             if isinstance(task, Task):
+                self._refuse_input_of(task.chain.emits_at_end & finished)
                 task.chain.finished = finished
             elif isinstance(task, AsyncTask) and task.name in in_flight:
                 task.restore(in_flight.pop(task.name))
         self._refuse_missing("map_async", in_flight.keys())
+
+    def _refuse_input_of(self, ended: AbstractSet[str]) -> None:
+        """Refuse a source that brings records to what has emitted all it will ever emit."""
+        sources = {head.name for head in self._assembly.heads()}
+        sources -= self._assembly.finished_sources
+        for operator in sorted(ended):
+            for source in sorted(sources & self._assembly.graph.before(operator)):
+                raise ConfigError(
+                    f"source {source!r} leads into operator {operator!r}, whose input had ended in "
+                    f"{self._where}: what it brings would be kept there and never appear; lead it "
+                    "elsewhere, or begin anew with --fresh"
+                )
 
     def _refuse_missing(self, kind: str, uids: AbstractSet[str]) -> None:
         for uid in sorted(uids):

@@ -159,3 +159,50 @@ def test_a_two_phase_sink_may_be_taken_out_if_it_holds_nothing(
         assert "has a sink 'more-0', which the job no longer has" in refusal(two_sinks(), storage)
     else:
         SteppedRun(two_sinks(), storage, SETTINGS, restored="chk-1")
+
+
+class Timed(ms.KeyedProcessFunction[Any, Any]):
+    def process_element(self, value: Any, ctx: ms.ProcessContext[Any]) -> None:
+        ctx.timer_service.register_processing_time_timer(0)
+
+    def on_timer(self, time_ms: int, ctx: ms.ProcessContext[Any]) -> None:
+        pass
+
+
+KEEPING: dict[str, Callable[[Any], Any]] = {
+    "final counts": lambda keyed: keyed.aggregate(ms.count(), emit="final", uid="kept"),
+    "timers": lambda keyed: keyed.process(Timed(), uid="kept"),
+    "counts on the way": lambda keyed: keyed.aggregate(ms.count(), uid="kept"),
+}
+
+
+def kept(keep: Callable[[Any], Any], *sources: str) -> ms.Job:
+    """Return a job with some sources into one operator, and one beside it that goes on."""
+    job = ms.Job("stepped")
+    job.source(never, uid="beside").sink(taken, uid="other")
+    first, *more = [job.source(never, uid=uid) for uid in sources]
+    for each in more:
+        first = first.union(each.map(str.upper))
+    keep(first.map(str.lower).key_by(ms.it)).sink(taken, uid="out")
+    return job
+
+
+@pytest.mark.parametrize("keep", KEEPING.values(), ids=KEEPING)
+def test_a_new_source_must_not_lead_into_what_has_emitted_all_it_will(
+    keep: Callable[[Any], Any], storage: LocalCheckpointStorage
+) -> None:
+    def give(run: SteppedRun) -> None:
+        run.give("in", ["x"], 1)
+        run.end("in")
+
+    save(kept(keep, "in"), storage, give)
+    SteppedRun(kept(keep, "in"), storage, SETTINGS, restored="chk-1")
+    again = kept(keep, "in", "new")
+    if keep is KEEPING["counts on the way"]:
+        SteppedRun(again, storage, SETTINGS, restored="chk-1")
+    else:
+        assert refusal(again, storage) == (
+            "source 'new' leads into operator 'kept', whose input had ended in checkpoint chk-1 of "
+            "job 'stepped': what it brings would be kept there and never appear; lead it "
+            "elsewhere, or begin anew with --fresh"
+        )
