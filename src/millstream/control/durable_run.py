@@ -210,7 +210,6 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
     refuse_while_loading()
     graph = plan(job)
     paths = _Paths.of(job, options.folder)
-    paths.folder.mkdir(parents=True, exist_ok=True)
     clock: Clock = SystemClock()
     with ExitStack() as stack:
         lock = FolderLock(paths.folder, job.name)

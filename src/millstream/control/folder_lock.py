@@ -21,12 +21,19 @@ class FolderLock:
         exclusive: nobody else can hold it now; False where the system has no such locks.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds it, or it cannot be written to.
     """
 
     def __init__(self, folder: Path, job: str) -> None:
         self.exclusive = fcntl is not None
-        self._file: IO[str] = (folder / "lock").open("a+", encoding="utf-8")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: IO[str] = (folder / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"job {job!r}: cannot write in its folder {folder}: {error.strerror}; make room or "
+                "permission there, or give another one (--folder)"
+            ) from error
         if fcntl is None:
             return
         try:

@@ -384,3 +384,11 @@ def test_a_run_that_cannot_be_restored_renews_its_lease_no_more(tmp_path: Path) 
     with pytest.raises(ConfigError, match="has another type"):
         ms.run(job, folder=tmp_path)
     assert not keepers()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ConfigError, match=r"job 'counts': cannot write in its folder .*/file/job: "
+    ):
+        ms.run(counts(giving([1]), []), folder=tmp_path / "file" / "job")
