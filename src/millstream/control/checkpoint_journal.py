@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any  # handles are of the sinks' own types
 
@@ -65,6 +65,7 @@ class StoredJournal:
 
     Attributes:
         dry_restore: reads back what the run is to stop with.
+        ending: returns whether the run is to end early: then nothing is tried again.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class StoredJournal:
         faults: FaultPoints,
     ) -> None:
         self.dry_restore: DryRestore
+        self.ending: Callable[[], bool] = lambda: False
         self._store = store
         self._storage = storage
         self._owner = owner
@@ -189,7 +191,8 @@ class StoredJournal:
             try:
                 self._store.checkpoints.complete(self._owner.lease, checkpoint_id, result)
             except MetadataUnavailableError:
-                if attempt == _ATTEMPTS:
+                # Each may take as long as the store waits for a lock: a cancel waits for one.
+                if attempt == _ATTEMPTS or self.ending():
                     raise
                 time.sleep(_PAUSE_S)
             else:

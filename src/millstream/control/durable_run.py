@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -222,9 +222,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
         since_ns = clock.monotonic_ns()
         lease = _acquire(store, known, lock, clock, savepoint.epoch if savepoint else 0)
         stack.callback(store.leases.release, lease)
-        keeper = LeaseKeeper(store.leases, lease, clock, since_ns)
-        stack.callback(keeper.stop)
-        keeper.start(ThreadSpawner())
+        keeper = stack.enter_context(_kept(LeaseKeeper(store.leases, lease, clock, since_ns)))
         options.faults.reach("leased")
         known = store.jobs.define(_definition(graph))
         _clean_up(store, known, lease)
@@ -256,6 +254,7 @@ def prepare_durable(job: Job, options: RunOptions) -> DurableExecution:
                 options,
             )
             options.faults.reach("prepared")
+            journal.ending = lambda: execution.ending
             keeper.end_when_lost(execution.fail)
         except BaseException as error:
             record.fail(said(error))
@@ -317,6 +316,16 @@ def _acquire(
             raise
         store.leases.release(held)
         return acquire()
+
+
+@contextmanager
+def _kept(keeper: LeaseKeeper) -> Iterator[LeaseKeeper]:
+    """Have a lease renewed within the block."""
+    keeper.start(ThreadSpawner())
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
 
 
 def _clean_up(store: MetadataStore, job: JobRecord, lease: Lease) -> None:

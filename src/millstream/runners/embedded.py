@@ -60,6 +60,11 @@ class Execution:
         """End the job with a failure. From any thread."""
         self._run.fail(error)
 
+    @property
+    def ending(self) -> bool:
+        """Return whether the job was told to end: it has its grace for that. From any thread."""
+        return bool(self._run.ending_since_ns)
+
     def cancel(self) -> None:
         """Ask the job to end: sources stop, sinks close without finishing. From any thread."""
         self._run.cancel()
