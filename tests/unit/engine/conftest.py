@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from millstream.engine import supervisor
+from tests.unit.engine.checkpoint.stepped_run import close_all
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -20,3 +21,9 @@ def _brisk_supervisor() -> Iterator[None]:
 def _unconfigured_log() -> Iterator[None]:
     yield
     structlog.reset_defaults()  # capture_logs() leaves it configured: events would go to stdout
+
+
+@pytest.fixture(autouse=True)
+def _closed_runs() -> Iterator[None]:
+    yield
+    close_all()

@@ -23,6 +23,17 @@ from millstream.storage.checkpoints.local import LocalCheckpointStorage
 from tests.support.memory_journal import MemoryJournal
 from tests.support.stepping import ManualClock
 
+_begun: list[SteppedRun] = []
+
+
+def close_all() -> None:
+    """End what tests have left: a checkpoint under way has files open."""
+    while _begun:
+        coordinator = _begun.pop().coordinator
+        coordinator.stop()
+        while coordinator.thread.step():
+            pass
+
 
 class SteppedRun:
     """The parts; ``settle`` lets everything happen that can, but for the sinks in ``stuck``."""
@@ -63,6 +74,7 @@ class SteppedRun:
             task.open()
         self.heads = {each.name: each for each in self.assembly.heads()}
         self.coordinator.start()
+        _begun.append(self)
 
     def give(self, uid: str, values: Sequence[Any], after: int) -> None:
         """Let a source give records; ``after`` is the position behind them."""
