@@ -208,7 +208,9 @@ def test_a_source_that_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 def spoil(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
 
 
 @pytest.mark.parametrize("skip_damaged", [False, True])

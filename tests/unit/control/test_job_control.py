@@ -381,7 +381,9 @@ def test_a_cancel_ends_a_final_checkpoint_that_is_tried_again(tmp_path: Path) ->
 
 def damage(folder: Path) -> None:
     for file in folder.glob("savepoints/*/positions"):
-        file.write_bytes(file.read_bytes()[:-1] + b"?")
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
 
 
 def test_a_savepoint_that_cannot_be_restored_stops_nothing(tmp_path: Path) -> None:
