@@ -88,7 +88,7 @@ class AtomicFile:
         self._kept = state is not None  # a checkpoint may name what is written
         self._state = state
         self._file: BinaryIO | None = None  # None: it was found finished
-        with self._errors():
+        with write_errors(self.who, str(self.path)):
             if state is not None:
                 self._resume(state)
                 return
@@ -105,13 +105,13 @@ class AtomicFile:
                 f"{self.who}: {self.path} appeared at the end of an earlier run, but its input has "
                 "not ended: there are more records than there were; begin anew with a fresh run"
             )
-        with self._errors():
+        with write_errors(self.who, str(self.path)):
             self._file.write(data)
 
     def flush(self) -> None:
         """Make what was written durable, still under the temporary name."""
         if self._file is not None:
-            with self._errors():
+            with write_errors(self.who, str(self.path)):
                 self._file.flush()
                 os.fsync(self._file.fileno())
 
@@ -121,7 +121,7 @@ class AtomicFile:
         What is not flushed is made durable first, and so is the temporary name.
         """
         self.flush()
-        with self._errors():
+        with write_errors(self.who, str(self.path)):
             if self._file is None:
                 assert self._state is not None  # noqa: S101  # by which it was found
                 return self._state
@@ -133,7 +133,7 @@ class AtomicFile:
     def finish(self) -> None:
         """Let the file appear under its name, in place of an older one."""
         self.flush()
-        with self._errors():
+        with write_errors(self.who, str(self.path)):
             if not self.finished:
                 self.temporary.replace(self.path)  # before the lock goes with ``close``
                 self.finished = True
@@ -149,7 +149,7 @@ class AtomicFile:
             return  # the temporary name may be another writer's by now
         try:
             if not (self.finished or self._kept):
-                with self._errors():
+                with write_errors(self.who, str(self.path)):
                     self.temporary.unlink(missing_ok=True)
         finally:
             with suppress(OSError):  # it writes what is buffered, which may just have failed
@@ -257,15 +257,15 @@ class AtomicFile:
                 os.close(descriptor)
         return locked
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            at = f" ({error.filename})" if error.filename else ""
-            raise SinkError(
-                f"{self.who}: cannot write {self.path}: {error.strerror}{at}"
-            ) from error
+
+@contextmanager
+def write_errors(who: str, where: str) -> Iterator[None]:
+    """Let the file system's refusal be a ``SinkError``: "cannot write" and ``where``."""
+    try:
+        yield
+    except OSError as error:
+        at = f" ({error.filename})" if error.filename else ""
+        raise SinkError(f"{who}: cannot write {where}: {error.strerror or error}{at}") from error
 
 
 def check_writable(path: Path, who: str) -> Path:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from millstream.connectors.atomic_file import WRITE_BYTES
+from millstream.connectors.atomic_file import WRITE_BYTES, write_errors
 from millstream.connectors.files import encode_error
 from millstream.connectors.options import bad_option, check_folder, check_integer
 from millstream.connectors.part_folder import PartFolder
-from millstream.core.errors import ConfigError, SinkError
+from millstream.core.errors import ConfigError
 from millstream.core.sink import SinkContext
 from millstream.core.two_phase import TransactionId, TwoPhaseCommitSink
 
@@ -144,7 +144,7 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
         """Make the folder, if it is not there."""
         self._format = self.kind.new_format()
         self._open = set()
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             self._folder = PartFolder(self.who, self.folder, ctx)
 
     def begin_transaction(self, id: TransactionId) -> PartsTransaction:
@@ -169,7 +169,7 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
             raise encode_error(
                 self.who, values, lambda value: self._format.rows([value]), error
             ) from error
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             for records, data in slices:
                 self._write(transaction, records, data)
 
@@ -177,7 +177,7 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
         """Make the parts durable, under their temporary names."""
         if not transaction.parts:
             return None
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             self._end_part(transaction)
             self._parts.sync()
         return {
@@ -190,7 +190,7 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
 
     def commit(self, handle: Mapping[str, Any]) -> None:
         """Let the parts appear, one after the other."""
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             for name, size in handle["parts"]:
                 self._parts.publish(handle, name, size)
             self._parts.note_commit(handle)
@@ -199,13 +199,13 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
     def abort(self, transaction: PartsTransaction) -> None:
         """Remove the parts of an epoch that was not pre-committed."""
         self._let_go(transaction.file)
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             for name, _ in transaction.parts:
                 self._parts.staged(name).unlink(missing_ok=True)
 
     def recover_and_abort(self, before_epoch: int) -> None:
         """Remove parts under temporary names that earlier runs of this sink have left."""
-        with self._errors():
+        with write_errors(self.who, f"in {self.folder}"):
             self._parts.remove_staged(before_epoch)
 
     def close(self) -> None:
@@ -275,16 +275,6 @@ class FolderSink(TwoPhaseCommitSink[Any, PartsTransaction]):
             self._open.discard(file)
             with suppress(OSError):  # it writes what is buffered, which may just have failed
                 file.close()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            at = f" ({error.filename})" if error.filename else ""
-            raise SinkError(
-                f"{self.who}: cannot write in {self.folder}: {error.strerror or error}{at}"
-            ) from error
 
 
 def folder_sink(kind: PartKind, path: Any, folder: Any, roll_every: Any) -> FolderSink | None:

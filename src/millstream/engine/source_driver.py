@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from millstream.core.codec import Lines
 from millstream.core.element import Chunk, Position
@@ -18,6 +18,8 @@ from millstream.engine.closing import async_closing, closing
 from millstream.engine.dispatcher import Dispatcher
 from millstream.engine.own_copy import own_copy
 from millstream.engine.source_head import CollectHead
+
+S = TypeVar("S", bound=BatchSource[Any] | AsyncBatchSource[Any])
 
 
 class Head(Protocol):
@@ -129,24 +131,17 @@ class Packer:
         return records, after
 
 
-class BatchDriver:
-    """Runs a ``BatchSource`` on a thread of its own; it waits only for credit."""
+class _PositionDriver(Generic[S]):
+    """What the drivers of sources that are read from a position share."""
 
     def __init__(
-        self,
-        source: BatchSource[Any],
-        uid: str,
-        dispatcher: Dispatcher,
-        packer: Packer,
-        start: Any,
+        self, source: S, uid: str, dispatcher: Dispatcher, packer: Packer, start: Any
     ) -> None:
         self.uid = uid
         self._source = source
         self._dispatcher = dispatcher
         self._packer = packer
         self._start = start
-        self._credits: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._stopping = False
         self.head: Head
 
     @property
@@ -165,6 +160,22 @@ class BatchDriver:
             validate(f"source {self.uid!r}", self._source.validate_position, start)
         self._start = start
         self._packer.go_on_from(position)
+
+
+class BatchDriver(_PositionDriver[BatchSource[Any]]):
+    """Runs a ``BatchSource`` on a thread of its own; it waits only for credit."""
+
+    def __init__(
+        self,
+        source: BatchSource[Any],
+        uid: str,
+        dispatcher: Dispatcher,
+        packer: Packer,
+        start: Any,
+    ) -> None:
+        super().__init__(source, uid, dispatcher, packer, start)
+        self._credits: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._stopping = False
 
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""
@@ -251,7 +262,7 @@ class RunDriver:
             self._head.end()
 
 
-class AsyncDriver:
+class AsyncDriver(_PositionDriver[AsyncBatchSource[Any]]):
     """Runs an ``AsyncBatchSource`` as a task of the event loop."""
 
     def __init__(
@@ -262,34 +273,12 @@ class AsyncDriver:
         packer: Packer,
         start: Any,
     ) -> None:
-        self.uid = uid
-        self._source = source
-        self._dispatcher = dispatcher
-        self._packer = packer
-        self._start = start
+        super().__init__(source, uid, dispatcher, packer, start)
         self._credit = 0
         self._more: asyncio.Event | None = None
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
         self.call_soon: Callable[..., object]
-        self.head: Head
-
-    @property
-    def sent(self) -> int:
-        """Return the records handed over, counted on this side."""
-        return self._packer.sent
-
-    def make_snapshots(self) -> None:
-        """Have positions that can be saved; before the run."""
-        self._packer.saved = True
-
-    def restore(self, position: Position) -> None:
-        """Have the source go on from a position, if it can; before the run."""
-        start = own_copy(position.base, f"the position of source {self.uid!r}")
-        if start is not None:  # else it had not begun
-            validate(f"source {self.uid!r}", self._source.validate_position, start)
-        self._start = start
-        self._packer.go_on_from(position)
 
     def grant(self, records: int) -> None:
         """Give credit for more records. From the engine thread."""
