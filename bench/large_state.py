@@ -17,7 +17,8 @@ from typing import Any
 
 import millstream as ms
 from bench.cycled import warm_up_in_folder
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 from millstream.engine.segment import Segment
 from millstream.runtime.state.memory import MemoryStateBackend
 

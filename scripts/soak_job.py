@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import millstream as ms
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 
 KEYS, BATCH = 100, 100
 PER_SECOND = 5_000

@@ -22,6 +22,7 @@ from millstream.cli.exit_codes import (
     EXIT_INTERRUPTED,
 )
 from millstream.cli.output import is_read, leave, put, say, say_traceback
+from millstream.control.run_options import RunOptions
 from millstream.control.wiring import explain, prepare_in_folder
 from millstream.core.errors import (
     ConfigError,
@@ -50,16 +51,16 @@ class RunChoices:
     skip_damaged: bool = False
     from_savepoint: str | None = None
 
-    @property
-    def resumes(self) -> bool | None:
-        """Return whether to go on from the last checkpoint; None: as the last run ended.
+    def options(self) -> RunOptions:
+        """Return what that comes to.
 
         Raises:
-            ConfigError: they said both.
+            ConfigError: they said what contradicts itself.
         """
         if self.resume and self.fresh:
             raise ConfigError("--resume goes on from a checkpoint, --fresh begins anew: choose one")
-        return True if self.resume else False if self.fresh else None
+        resume = True if self.resume else False if self.fresh else None
+        return RunOptions(self.folder, resume, self.skip_damaged, self.from_savepoint)
 
 
 def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
@@ -69,13 +70,7 @@ def run_job(load: Callable[[], Job], choices: RunChoices | None = None) -> None:
     try:
         with _users_errors_shown():
             job = load()
-            execution = prepare_in_folder(
-                job,
-                choices.folder,
-                choices.resumes,
-                choices.from_savepoint,
-                skip_damaged=choices.skip_damaged,
-            )
+            execution = prepare_in_folder(job, choices.options())
         if execution.begins is not None:
             say(f"{job.name}: goes on {execution.begins}")
         result = execution.wait()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from millstream.api.job import Job
 from millstream.control.job_file import refuse_while_loading
 from millstream.control.planning import plan
+from millstream.control.run_options import RunOptions
 from millstream.core.errors import ConfigError
 from millstream.core.job_graph import Guarantee
 from millstream.core.job_result import JobResult
@@ -44,30 +45,15 @@ def prepare(job: Job) -> Execution:
     return EmbeddedRunner().prepare(Program(graph, definitions), job.engine)
 
 
-def prepare_in_folder(
-    job: Job,
-    folder: str | Path | None = None,
-    resume: bool | None = None,
-    from_savepoint: str | Path | None = None,
-    *,
-    skip_damaged: bool = False,
-) -> DurableExecution:
+def prepare_in_folder(job: Job, options: RunOptions) -> DurableExecution:
     """Return a job that is ready to run in its folder: with metadata, lease and checkpoints.
-
-    Args:
-        job: the job.
-        folder: the job's own; None: ``.millstream/<job>``.
-        resume: go on from the last checkpoint, or begin anew (False); None: go on if the last
-            execution did not end COMPLETED and has one.
-        skip_damaged: go on from an older checkpoint where the last one is damaged.
-        from_savepoint: go on from this savepoint, whatever was last: its number or its folder.
 
     Raises:
         ConfigError: the job cannot run, or another process runs it.
+        CheckpointDamagedError: what it would go on from is not what was written.
     """
-    from millstream.control.durable_run import RunOptions, prepare_durable
+    from millstream.control.durable_run import prepare_durable
 
-    options = RunOptions(folder, resume, skip_damaged=skip_damaged, from_savepoint=from_savepoint)
     return prepare_durable(job, options)
 
 
@@ -120,10 +106,8 @@ def run(
             )
         result = prepare(job).wait()
     else:
-        execution = prepare_in_folder(
-            job, folder, resume, from_savepoint, skip_damaged=skip_damaged
-        )
-        result = execution.wait()
+        options = RunOptions(folder, resume, skip_damaged, from_savepoint)
+        result = prepare_in_folder(job, options).wait()
     if result.error is not None:
         raise result.error
     return result

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import millstream as ms
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 from millstream.core.settings import CheckpointSettings
 from millstream.core.two_phase import (
     DataLossError,

@@ -42,7 +42,8 @@ import alembic.command  # noqa: F401  # here, and below, so that "serve" has it 
 
 import millstream as ms
 from millstream.connectors import jsonl, sqlite  # noqa: F401  # as above
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 from millstream.core.settings import CheckpointSettings
 from millstream.engine import two_phase_driver
 from millstream.engine.checkpoint.journal import Made, Purpose

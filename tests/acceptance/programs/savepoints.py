@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import millstream as ms
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 
 UNTIL = int(os.environ.get("UNTIL", "0"))  # 0: it does not end by itself
 KEYS = 5

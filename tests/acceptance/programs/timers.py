@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import millstream as ms
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 from millstream.core.ports import SystemClock
 
 KEYS, SOON_MS, HOUR_MS = 40, 300, 3_600_000

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 import millstream as ms
-from millstream.control.durable_run import DurableExecution, RunOptions, prepare_durable
+from millstream.control.durable_run import DurableExecution, prepare_durable
 from millstream.control.job_socket import ask
+from millstream.control.run_options import RunOptions
 from millstream.core.job_result import JobResult
 from tests.support.stepping import wait_until
 

@@ -13,7 +13,8 @@ import pytest
 
 import millstream as ms
 from millstream.control import lease_keeper
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
+from millstream.control.run_options import RunOptions
 from millstream.core.errors import ConfigError, FatalError, MillstreamError
 from millstream.core.job_status import JobStatus
 from millstream.storage.checkpoints.base import CheckpointDamagedError

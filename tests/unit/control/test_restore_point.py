@@ -10,8 +10,9 @@ import pytest
 
 import millstream as ms
 from millstream.control.checkpoint_views import list_savepoints
-from millstream.control.durable_run import RunOptions, prepare_durable
+from millstream.control.durable_run import prepare_durable
 from millstream.control.restore_point import RestorePoint, fork_reason, forked_from
+from millstream.control.run_options import RunOptions
 from millstream.core.errors import ConfigError, SinkError
 from millstream.core.job_status import JobStatus
 from millstream.storage.checkpoints.base import CheckpointDamagedError

@@ -105,7 +105,7 @@ class StateEncoder:
         if not blocked and (self._states or len(busy) < len(self._unmerged)):
             self._dispatcher.schedule(self)
         elif self._states or self._unmerged:
-            later_ns = self._dispatcher.clock.monotonic_ns() + _LATER_NS
+            later_ns = clock.monotonic_ns() + _LATER_NS
             self._dispatcher.call_at(later_ns, lambda: self._dispatcher.schedule(self))
         if not self._states:
             self.on_progress()

@@ -49,13 +49,18 @@ class Asked:
         self.stopped += 1
 
 
+def after_one_record(storage: LocalCheckpointStorage) -> tuple[Counting, Asked]:
+    """Return a run whose sink has one record, with no checkpoint of its own due."""
+    counting = Counting(storage, QUIET)
+    counting.run.give("a", ["x"], 1)
+    counting.run.settle()
+    return counting, Asked(counting.run)
+
+
 def test_a_checkpoint_by_command_is_made_at_once_and_commits(
     storage: LocalCheckpointStorage,
 ) -> None:
-    counting = Counting(storage, QUIET)
-    asked = Asked(counting.run)
-    counting.run.give("a", ["x"], 1)
-    counting.run.settle()
+    counting, asked = after_one_record(storage)
     asked.ask(CHECKPOINT)
     counting.run.settle()
     assert counting.run.journal.said == ["begin 1", "complete 1"]
@@ -65,10 +70,7 @@ def test_a_checkpoint_by_command_is_made_at_once_and_commits(
 def test_a_savepoint_commits_nothing_and_the_next_checkpoint_does(
     storage: LocalCheckpointStorage,
 ) -> None:
-    counting = Counting(storage, QUIET)
-    asked = Asked(counting.run)
-    counting.run.give("a", ["x"], 1)
-    counting.run.settle()
+    counting, asked = after_one_record(storage)
     asked.ask(SAVEPOINT)
     counting.run.settle()
     assert asked.made == [1]
@@ -86,10 +88,7 @@ def test_a_savepoint_commits_nothing_and_the_next_checkpoint_does(
 def test_a_run_restored_from_a_savepoint_commits_what_it_names(
     storage: LocalCheckpointStorage,
 ) -> None:
-    counting = Counting(storage, QUIET)
-    asked = Asked(counting.run)
-    counting.run.give("a", ["x"], 1)
-    counting.run.settle()
+    counting, asked = after_one_record(storage)
     asked.ask(SAVEPOINT)
     counting.run.settle()
     [made] = asked.answers
@@ -155,10 +154,7 @@ def test_one_that_takes_too_long_is_answered_and_counts_as_no_failure(
 def test_a_savepoint_that_is_complete_too_late_still_commits_nothing(
     storage: LocalCheckpointStorage,
 ) -> None:
-    counting = Counting(storage, QUIET)
-    asked = Asked(counting.run)
-    counting.run.give("a", ["x"], 1)
-    counting.run.settle()
+    counting, asked = after_one_record(storage)
     counting.run.writer_stuck = True
     asked.ask(SAVEPOINT)
     counting.run.pass_time(110)
@@ -181,10 +177,7 @@ def test_what_cannot_be_written_is_answered(storage: LocalCheckpointStorage) -> 
 def test_a_stop_commits_and_processes_nothing_behind_its_barrier(
     storage: LocalCheckpointStorage,
 ) -> None:
-    counting = Counting(storage, QUIET)
-    asked = Asked(counting.run)
-    counting.run.give("a", ["x"], 1)
-    counting.run.settle()
+    counting, asked = after_one_record(storage)
     asked.ask(STOP)
     counting.run.dispatcher.run_until_idle()
     counting.run.give("a", ["x"] * 10, 11)
