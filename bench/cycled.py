@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import millstream as ms
-from bench import data
+from bench import data, jobs
 from bench import functions as f
 from bench.data import Answer
-from bench.jobs import CountAndSum, Run, RunningSum
+from bench.jobs import CountAndSum, Run
 
 FULL_RECORDS = 34_000_000  # about 17 s at 2 M/s
 LEAST_CHECKPOINTS = 10
 
-Build = Callable[[ms.Job, int], ms.Stream[float]]
+Build = Callable[[ms.Stream[Any]], ms.Stream[float]]
 
 
 class CycledSource(ms.BatchSource[Any]):
@@ -39,35 +39,12 @@ class CycledSource(ms.BatchSource[Any]):
             cycle, before = cycle + 1, None
 
 
-def _source(job: ms.Job, records: int, type: Any) -> ms.Stream[Any]:
-    return job.source(CycledSource(*data.cycled(records), type), uid="source")
-
-
-def _functions(job: ms.Job, records: int) -> ms.Stream[float]:
-    keyed = _source(job, records, bytes).map(f.decode).filter(f.is_large).key_by(f.user_of)
-    return keyed.reduce(f.add_amount, initial=0.0, uid="sums")
-
-
-def _source_decodes(job: ms.Job, records: int) -> ms.Stream[float]:
-    keyed = _source(job, records, f.Event).filter(f.is_large).key_by(f.user_of)
-    return keyed.reduce(f.add_amount, initial=0.0, uid="sums")
-
-
-def _value_state(job: ms.Job, records: int) -> ms.Stream[float]:
-    keyed = _source(job, records, bytes).map(f.decode).filter(f.is_large).key_by(f.user_of)
-    return keyed.process(RunningSum(), uid="sums")
-
-
-def _expressions(job: ms.Job, records: int) -> ms.Stream[float]:
-    keyed = _source(job, records, f.Event).filter(ms.col("amount") >= f.MIN_AMOUNT).key_by("user")
-    return keyed.aggregate(ms.sum("amount"), uid="sums")
-
-
-def prepared(build: Build, records: int, interval: str | None) -> Run:
+def prepared(build: Build, type: Any, records: int, interval: str | None) -> Run:
     """Return what runs the job in a folder of its own."""
     answer: Answer = []
     job = ms.Job("w2", checkpoint_interval=interval)
-    build(job, records).sink(CountAndSum(answer), uid="sink")
+    source = job.source(CycledSource(*data.cycled(records), type), uid="source")
+    build(source).sink(CountAndSum(answer), uid="sink")
     warm_up_in_folder()
 
     def timed() -> Answer:
@@ -95,32 +72,32 @@ def warm_up_in_folder() -> None:
 
 
 def functions(records: int) -> Run:
-    return prepared(_functions, records, None)
+    return prepared(jobs.by_functions, bytes, records, None)
 
 
 def functions_checkpointed(records: int) -> Run:
-    return prepared(_functions, records, "1s")
+    return prepared(jobs.by_functions, bytes, records, "1s")
 
 
 def source_decodes(records: int) -> Run:
-    return prepared(_source_decodes, records, None)
+    return prepared(jobs.by_functions_decoded, f.Event, records, None)
 
 
 def source_decodes_checkpointed(records: int) -> Run:
-    return prepared(_source_decodes, records, "1s")
+    return prepared(jobs.by_functions_decoded, f.Event, records, "1s")
 
 
 def value_state(records: int) -> Run:
-    return prepared(_value_state, records, None)
+    return prepared(jobs.by_value_state, bytes, records, None)
 
 
 def value_state_checkpointed(records: int) -> Run:
-    return prepared(_value_state, records, "1s")
+    return prepared(jobs.by_value_state, bytes, records, "1s")
 
 
 def expressions(records: int) -> Run:
-    return prepared(_expressions, records, None)
+    return prepared(jobs.by_expressions, f.Event, records, None)
 
 
 def expressions_checkpointed(records: int) -> Run:
-    return prepared(_expressions, records, "1s")
+    return prepared(jobs.by_expressions, f.Event, records, "1s")

@@ -137,32 +137,46 @@ def _events(job: ms.Job, records: int) -> ms.Stream[f.Event]:
     return job.source(ms.jsonl.source(data.events_file(records), type=f.Event), uid="source")
 
 
+def by_functions(lines: ms.Stream[bytes]) -> ms.Stream[float]:
+    keyed = lines.map(f.decode).filter(f.is_large).key_by(f.user_of)
+    return keyed.reduce(f.add_amount, initial=0.0, uid="sums")
+
+
+def by_functions_decoded(events: ms.Stream[f.Event]) -> ms.Stream[float]:
+    keyed = events.filter(f.is_large).key_by(f.user_of)
+    return keyed.reduce(f.add_amount, initial=0.0, uid="sums")
+
+
+def by_value_state(lines: ms.Stream[bytes]) -> ms.Stream[float]:
+    keyed = lines.map(f.decode).filter(f.is_large).key_by(f.user_of)
+    return keyed.process(RunningSum(), uid="sums")
+
+
+def by_expressions(events: ms.Stream[f.Event]) -> ms.Stream[float]:
+    keyed = events.filter(ms.col("amount") >= f.MIN_AMOUNT).key_by("user")
+    return keyed.aggregate(ms.sum("amount"), uid="sums")
+
+
 def w2(records: int) -> Run:
-    return _w2(ms.Job("w2"), records)
+    job = ms.Job("w2")
+    return finished(job, by_functions(_lines(job, records)))
 
 
 def w2_unchained(records: int) -> Run:
-    return _w2(ms.Job("w2", chaining=False), records)
-
-
-def _w2(job: ms.Job, records: int) -> Run:
-    keyed = _lines(job, records).map(f.decode).filter(f.is_large).key_by(f.user_of)
-    return finished(job, keyed.reduce(f.add_amount, initial=0.0, uid="sums"))
+    job = ms.Job("w2", chaining=False)
+    return finished(job, by_functions(_lines(job, records)))
 
 
 def w2_source_decodes(records: int) -> Run:
     job = ms.Job("w2")
-    keyed = _events(job, records).filter(f.is_large).key_by(f.user_of)
-    return finished(job, keyed.reduce(f.add_amount, initial=0.0, uid="sums"))
+    return finished(job, by_functions_decoded(_events(job, records)))
 
 
 def w2_value_state(records: int) -> Run:
     job = ms.Job("w2")
-    keyed = _lines(job, records).map(f.decode).filter(f.is_large).key_by(f.user_of)
-    return finished(job, keyed.process(RunningSum(), uid="sums"))
+    return finished(job, by_value_state(_lines(job, records)))
 
 
 def w2_expressions(records: int) -> Run:
     job = ms.Job("w2")
-    keyed = _events(job, records).filter(ms.col("amount") >= f.MIN_AMOUNT).key_by("user")
-    return finished(job, keyed.aggregate(ms.sum("amount"), uid="sums"))
+    return finished(job, by_expressions(_events(job, records)))

@@ -22,6 +22,7 @@ from millstream.control.run_options import RunOptions
 from millstream.engine.segment import Segment
 from millstream.runtime.state.memory import MemoryStateBackend
 
+KEYS = 1_000_000
 CHECKPOINTS = 10
 UPDATES = 3_000_000  # by the bare loop, and by the job without checkpoints
 BATCH = 1024

@@ -8,13 +8,12 @@ from functools import cache
 from statistics import median
 from typing import Any, Literal
 
+from bench.large_state import CHECKPOINTS, KEYS
 from bench.process import Side, run_side
 from bench.result import Result, holds
 from bench.row import Effort
 
 RUNS = 3
-KEYS = 1_000_000
-CHECKPOINTS = 10
 
 
 @dataclass(frozen=True, slots=True)
